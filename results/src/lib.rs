@@ -1,0 +1,21 @@
+//! What a race leaves behind, and what can be read from it.
+//!
+//! This crate knows nothing of burn: it reads and writes records, scores them, and draws the
+//! board, the charts and the report. It can therefore be built quickly, and used on logs that
+//! another harness wrote.
+//!
+//! - [`record`]: one trial's record (`trial.json`) and one evaluation (`evals.jsonl`).
+//! - [`log`]: the append-only, self-checking evaluation log.
+//! - [`run`]: a run directory as a whole, read back with every fault named.
+
+pub mod error;
+pub mod log;
+pub mod measures;
+pub mod record;
+pub mod run;
+
+pub use error::RecordError;
+pub use record::{
+    Budget, ClockParts, Counters, Direction, EndedBy, EvalRecord, Finding, Fingerprint, Outcome,
+    RunRecord, Seeds, Status, StepSummary, Target, TrialRecord,
+};
