@@ -7,7 +7,9 @@
 //! - [`record`]: one trial's record (`trial.json`) and one evaluation (`evals.jsonl`).
 //! - [`log`]: the append-only, self-checking evaluation log.
 //! - [`run`]: a run directory as a whole, read back with every fault named.
+//! - [`board`]: the scored table as data.
 
+pub mod board;
 pub mod error;
 pub mod log;
 pub mod measures;
