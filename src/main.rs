@@ -1,1 +1,2 @@
+//! The `velodrome` command.
 fn main() {}

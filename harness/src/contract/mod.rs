@@ -1,0 +1,31 @@
+//! The contract between workloads, submissions and the race.
+
+mod adapter;
+mod batch;
+mod error;
+mod gradients;
+mod model;
+mod network;
+mod params;
+mod queue;
+mod space;
+mod state;
+mod submission;
+mod trainee;
+mod workload;
+
+pub use adapter::{Adapter, Attach, Recipe};
+pub use batch::{Batch, Dataset, Field, FieldError, HostBatch, HostField, HostValues};
+pub use error::{ModelError, SubmissionError, WorkloadError};
+pub use gradients::Gradients;
+pub use model::{Model, PassOutput, Snapshot, Trained, param_list};
+pub use network::{Network, NormStatistics, Pass, PassOptions};
+pub use params::{ParamInfo, ParamKind, ParamList};
+pub use queue::Queue;
+pub use space::{Dimension, Point, Range, SearchSpace};
+pub use state::State;
+pub use submission::{
+    Algorithm, Description, Hints, Ruleset, StartContext, StepContext, Submission, Track,
+};
+pub use trainee::{Gradient, Trainee};
+pub use workload::{DataSource, Splits, Workload, WorkloadSpec};

@@ -1,0 +1,124 @@
+//! What a workload author writes: a burn module that can compute losses and measures.
+
+use super::batch::Batch;
+use super::error::ModelError;
+use super::params::ParamKind;
+use burn::module::Module;
+use burn::tensor::Tensor;
+use velodrome_results::measures::Measures;
+
+/// Options of one pass over a batch, chosen by the submission.
+#[derive(Debug, Clone)]
+pub struct PassOptions {
+    /// Label smoothing in 0..1: the share of the target that is spread over all classes. Models
+    /// without class labels ignore it.
+    pub label_smoothing: f64,
+    /// Dropout rate in 0..1; `None` keeps the model's own.
+    pub dropout: Option<f64>,
+    /// Whether this pass updates running normalisation statistics.
+    pub update_norm: bool,
+    /// Weight of each example, shape `[examples]`; `None` weighs all alike. The loss is
+    /// `sum(w * l) / examples`.
+    pub weights: Option<Tensor<1>>,
+}
+
+impl Default for PassOptions {
+    fn default() -> Self {
+        Self {
+            label_smoothing: 0.0,
+            dropout: None,
+            update_norm: true,
+            weights: None,
+        }
+    }
+}
+
+/// One running pass: how the model must behave, and what it leaves behind beside the loss.
+#[derive(Debug, Default)]
+pub struct Pass {
+    training: bool,
+    label_smoothing: f64,
+    dropout: Option<f64>,
+    norm: Vec<NormStatistics>,
+}
+
+/// Mean and variance (unbiased) of each channel over one batch, shape `[channels]`.
+#[derive(Debug, Clone)]
+pub struct NormStatistics {
+    /// Mean.
+    pub mean: Tensor<1>,
+    /// Variance with `n - 1` in the denominator.
+    pub variance: Tensor<1>,
+}
+
+impl Pass {
+    /// A training pass: batch statistics, dropout.
+    pub fn training(options: &PassOptions) -> Self {
+        Self {
+            training: true,
+            label_smoothing: options.label_smoothing,
+            dropout: options.dropout,
+            norm: Vec::new(),
+        }
+    }
+
+    /// An evaluation pass: running statistics, no dropout, no smoothing.
+    pub fn evaluation() -> Self {
+        Self::default()
+    }
+
+    /// Whether this is a training pass.
+    pub fn is_training(&self) -> bool {
+        self.training
+    }
+
+    /// Label smoothing of this pass.
+    pub fn label_smoothing(&self) -> f64 {
+        self.label_smoothing
+    }
+
+    /// Dropout rate of this pass: 0 in evaluation, the submission's choice or else `default`.
+    pub fn dropout(&self, default: f64) -> f64 {
+        if self.training {
+            self.dropout.unwrap_or(default)
+        } else {
+            0.0
+        }
+    }
+
+    /// Called by a normalisation layer in training, in the order of the model's layers.
+    pub fn record_norm(&mut self, statistics: NormStatistics) {
+        self.norm.push(statistics);
+    }
+
+    /// What the normalisation layers recorded.
+    pub fn take_norm(&mut self) -> Vec<NormStatistics> {
+        std::mem::take(&mut self.norm)
+    }
+}
+
+/// A model of a workload.
+///
+/// Parameters are whatever burn's module visitor finds. A float parameter in a field whose name
+/// starts with `running_` is a buffer: saved and snapshotted, but not a parameter. Layers are the
+/// structs that hold parameters directly.
+pub trait Network: Module + 'static {
+    /// Loss of each example, shape `[examples]` (the mean over its tokens where it has several).
+    fn losses(&self, batch: &Batch, pass: &mut Pass) -> Result<Tensor<1>, ModelError>;
+
+    /// Measures over a whole split, given in batches; called on a copy without autodiff.
+    /// Must hold the workload's metric and `loss`.
+    fn evaluate(&self, batches: &mut dyn Iterator<Item = Batch>) -> Result<Measures, ModelError>;
+
+    /// Puts the batch statistics of a training pass into the running ones, layer by layer in the
+    /// order in which they were recorded. Models without such layers keep the default.
+    fn update_norm(self, _statistics: Vec<NormStatistics>) -> Self {
+        self
+    }
+
+    /// The kind of the parameter at `path` (dot-separated field names) where the containing
+    /// layer's type does not tell, for example [`ParamKind::Head`] for the last linear map.
+    fn kind_of(_path: &str) -> Option<ParamKind> {
+        None
+    }
+}

@@ -1,0 +1,84 @@
+//! The contract of a workload.
+
+use super::batch::Dataset;
+use super::error::WorkloadError;
+use super::model::Model;
+use super::submission::{Hints, Track};
+use burn::tensor::Device;
+use serde::Serialize;
+use std::sync::Arc;
+use velodrome_results::{Budget, Target};
+
+/// Where a workload's data comes from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DataSource {
+    /// Name of the data set.
+    pub name: String,
+    /// Where it was taken from.
+    pub source: String,
+    /// Its licence.
+    pub licence: String,
+    /// SHA-256 of the file as this build carries it.
+    pub sha256: String,
+}
+
+/// A workload in words and numbers. All of it enters the content hash of a trial.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct WorkloadSpec {
+    /// Name: lower case, digits and underscores.
+    pub name: String,
+    /// The workload that a variant belongs to; its own name otherwise.
+    pub base: String,
+    /// The one stated change of a variant; `None` for a base workload.
+    pub change: Option<String>,
+    /// One sentence.
+    pub summary: String,
+    /// Track.
+    pub track: Track,
+    /// Data.
+    pub data: DataSource,
+    /// The model in one line, with its number of parameters.
+    pub model: String,
+    /// The training loss ("softmax cross entropy").
+    pub loss: String,
+    /// What [`super::HostBatch::units`] counts ("images", "tokens").
+    pub unit: String,
+    /// Examples in the training, validation and test split.
+    pub split_sizes: [usize; 3],
+    /// Target.
+    pub target: Target,
+    /// How the target was set: algorithm, trials, seeds, date, values.
+    pub target_provenance: String,
+    /// Budget.
+    pub budget: Budget,
+    /// Work between two evaluations.
+    pub eval_every_work: u64,
+    /// Suggestions for submissions.
+    pub hints: Hints,
+    /// Examples per batch in evaluations.
+    pub eval_batch_size: usize,
+}
+
+/// Opened data: three disjoint splits.
+#[derive(Clone)]
+pub struct Splits {
+    /// Training examples.
+    pub train: Arc<dyn Dataset>,
+    /// Validation examples: the target's split.
+    pub validation: Arc<dyn Dataset>,
+    /// Test examples.
+    pub test: Arc<dyn Dataset>,
+}
+
+/// A fixed track: data, model, loss, metric, target, budget.
+pub trait Workload: Send + Sync {
+    /// What it is. Cheap: opens no data.
+    fn spec(&self) -> WorkloadSpec;
+
+    /// Opens the data.
+    fn open(&self) -> Result<Splits, WorkloadError>;
+
+    /// Builds the model on `device` (with autodiff). The harness seeds the device before the
+    /// call; the model's parameters must depend on nothing else.
+    fn build(&self, device: &Device) -> Result<Box<dyn Model>, WorkloadError>;
+}
