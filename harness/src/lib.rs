@@ -5,5 +5,6 @@
 #![recursion_limit = "256"]
 
 pub mod contract;
+pub mod race;
 pub mod registry;
 pub mod seed;

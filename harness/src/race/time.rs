@@ -1,0 +1,147 @@
+//! Where the clock gets its time from.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A monotonic source of time. The real one is [`SystemTime`]; tests use [`FakeTime`].
+pub trait TimeSource: Send + Sync {
+    /// Time since the source's origin.
+    fn now(&self) -> Duration;
+
+    /// Declares the threads that exist now to be the harness's own.
+    fn adopt_threads(&self) {}
+
+    /// Processor time that threads other than the adopted ones have used so far, where the system
+    /// tells; `None` elsewhere.
+    fn foreign_cpu(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// The system's monotonic clock and per-thread processor times.
+#[derive(Debug)]
+pub struct SystemTime {
+    origin: Instant,
+    #[cfg(target_os = "linux")]
+    /// Clock of each adopted thread and its last reading, which stands once the thread is gone.
+    adopted: std::sync::Mutex<Vec<(nix::time::ClockId, Duration)>>,
+}
+
+impl SystemTime {
+    /// A clock whose origin is `origin` (the start of the process, for a trial).
+    pub fn since(origin: Instant) -> Self {
+        Self {
+            origin,
+            #[cfg(target_os = "linux")]
+            adopted: std::sync::Mutex::default(),
+        }
+    }
+}
+
+impl TimeSource for SystemTime {
+    fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn adopt_threads(&self) {
+        let Ok(entries) = std::fs::read_dir("/proc/self/task") else {
+            return;
+        };
+        let clocks = entries
+            .filter_map(|e| e.ok()?.file_name().to_str()?.parse::<i32>().ok())
+            .map(|tid| (thread_clock(tid), Duration::ZERO))
+            .collect();
+        if let Ok(mut adopted) = self.adopted.lock() {
+            *adopted = clocks;
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn foreign_cpu(&self) -> Option<Duration> {
+        use nix::time::{ClockId, clock_gettime};
+        let mut adopted = self.adopted.lock().ok()?;
+        if adopted.is_empty() {
+            return None;
+        }
+        // The threads first: what runs between the two readings then counts as foreign by a few
+        // microseconds at most, instead of giving a negative difference.
+        let mut own = Duration::ZERO;
+        for (clock, last) in adopted.iter_mut() {
+            if let Ok(reading) = clock_gettime(*clock) {
+                *last = reading.into();
+            }
+            own += *last;
+        }
+        let process: Duration = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)
+            .ok()?
+            .into();
+        Some(process.saturating_sub(own))
+    }
+}
+
+/// The processor-time clock of a thread: Linux encodes the thread's number in the clock's
+/// (`clock_gettime(2)`, section "Dynamic clocks"; `CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED`).
+#[cfg(target_os = "linux")]
+fn thread_clock(tid: i32) -> nix::time::ClockId {
+    nix::time::ClockId::from_raw((!tid << 3) | 6)
+}
+
+/// A clock that moves only when told to.
+#[derive(Debug, Default)]
+pub struct FakeTime {
+    nanoseconds: AtomicU64,
+    foreign: AtomicU64,
+}
+
+impl FakeTime {
+    /// Lets `duration` pass.
+    pub fn advance(&self, duration: Duration) {
+        self.nanoseconds
+            .fetch_add(duration.as_nanos() as u64, Ordering::SeqCst);
+    }
+
+    /// Pretends that a thread of the submission used `duration` of processor time.
+    pub fn work_in_background(&self, duration: Duration) {
+        self.foreign
+            .fetch_add(duration.as_nanos() as u64, Ordering::SeqCst);
+    }
+}
+
+impl TimeSource for FakeTime {
+    fn now(&self) -> Duration {
+        Duration::from_nanos(self.nanoseconds.load(Ordering::SeqCst))
+    }
+
+    fn foreign_cpu(&self) -> Option<Duration> {
+        Some(Duration::from_nanos(self.foreign.load(Ordering::SeqCst)))
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    fn spin(duration: Duration) {
+        let end = Instant::now() + duration;
+        while Instant::now() < end {
+            std::hint::spin_loop();
+        }
+    }
+
+    #[test]
+    fn work_in_an_adopted_thread_is_not_foreign_and_work_in_a_new_one_is() {
+        let time = SystemTime::since(Instant::now());
+        time.adopt_threads();
+        let before = time.foreign_cpu().unwrap();
+        spin(Duration::from_millis(50));
+        let own = time.foreign_cpu().unwrap() - before;
+        // Other tests of this binary may run beside: only the upper bound of the new thread's
+        // share is left open.
+        std::thread::spawn(|| spin(Duration::from_millis(80)))
+            .join()
+            .unwrap();
+        let with_thread = time.foreign_cpu().unwrap() - before - own;
+        assert!(with_thread >= Duration::from_millis(20), "{with_thread:?}");
+    }
+}
