@@ -73,7 +73,6 @@ pub struct InputQueue {
     device: Device,
     time: Arc<dyn TimeSource>,
     waited: Duration,
-    starved: u64,
 }
 
 impl InputQueue {
@@ -118,7 +117,6 @@ impl InputQueue {
             device,
             time,
             waited: Duration::ZERO,
-            starved: 0,
         };
         // A thread that died is reported by the first `next`, which has an error to return.
         let _ = queue.ask_ahead();
@@ -133,11 +131,6 @@ impl InputQueue {
     /// Time spent waiting since this was last asked.
     pub fn take_waited(&mut self) -> Duration {
         std::mem::take(&mut self.waited)
-    }
-
-    /// How often a batch was not ready when it was asked for.
-    pub fn starved(&self) -> u64 {
-        self.starved
     }
 
     fn ask_ahead(&mut self) -> Result<(), SubmissionError> {
@@ -162,9 +155,6 @@ impl Queue for InputQueue {
     fn next(&mut self) -> Result<Batch, SubmissionError> {
         let start = self.time.now();
         self.ask_ahead()?;
-        if self.prepared.is_empty() {
-            self.starved += 1;
-        }
         let Prepared { ids, batch, .. } = loop {
             let prepared = self.prepared.recv().map_err(|_| broken())?;
             // Batches asked for before a change of the batch size are dropped.

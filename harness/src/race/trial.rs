@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use velodrome_results::log::{self, EvalLog};
 use velodrome_results::measures::Measures;
-use velodrome_results::{EndedBy, EvalRecord, Finding, RecordError, Status, TrialRecord};
+use velodrome_results::{EndedBy, EvalRecord, RecordError, Status, TrialRecord};
 
 /// The first steps, whose time is booked as warm-up too and left out of the step summary.
 const WARM_UP_STEPS: u64 = 5;
@@ -512,13 +512,6 @@ impl<'a> Trial<'a> {
         outcome.state_bytes = state_bytes;
         outcome.parameters = trainee.parameters();
         outcome.trainable_parameters = trainee.trainable_parameters();
-        let (starved, steps) = (race.queue.starved(), outcome.counters.steps);
-        if starved * 20 > steps.max(20) {
-            self.record.findings.push(Finding {
-                code: "starved_input".into(),
-                message: format!("the input queue was empty at {starved} of {steps} steps"),
-            });
-        }
         race.log.sync()?;
         Ok(by)
     }
