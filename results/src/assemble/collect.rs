@@ -210,6 +210,19 @@ impl<'a> Collected<'a> {
             "failed or skipped, counted as not reached",
             &broken,
         );
+        let builds: BTreeSet<&str> = self
+            .trials
+            .iter()
+            .filter(|t| t.record.status != Status::Skipped)
+            .map(|t| t.record.fingerprint.commit.as_str())
+            .collect();
+        if builds.len() > 1 {
+            let commits: Vec<&str> = builds.into_iter().collect();
+            notes.push(format!(
+                "The trials were raced by builds of different commits: {}.",
+                commits.join(", ")
+            ));
+        }
         self.uneven(studies, &mut notes);
         self.findings(&mut notes);
         notes
