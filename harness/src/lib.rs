@@ -4,6 +4,7 @@
 //! [`contract::Submission`] is how. [`registry`] is the table of what can race.
 #![recursion_limit = "256"]
 
+pub mod conformance;
 pub mod contract;
 pub mod race;
 pub mod registry;

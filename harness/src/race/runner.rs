@@ -265,12 +265,9 @@ fn close(
             m.get(&record.target.metric).copied().unwrap_or(f64::NAN)
         };
         let best = outcome.best_validation.unwrap_or(f64::NAN);
-        if record
-            .target
-            .direction
-            .better(value(&eval.validation), best)
-        {
-            outcome.best_validation = Some(value(&eval.validation));
+        let now = value(&eval.validation);
+        if now.is_finite() && record.target.direction.better(now, best) {
+            outcome.best_validation = Some(now);
             outcome.test_at_best = Some(value(&eval.test)).filter(|t| t.is_finite());
         }
     }

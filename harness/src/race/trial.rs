@@ -431,10 +431,8 @@ impl<'a> Trial<'a> {
         let outcome = &mut self.record.outcome;
         outcome.counters = *race.trainee.counters();
         outcome.last_eval_work = counters.work;
-        if target
-            .direction
-            .better(value, outcome.best_validation.unwrap_or(f64::NAN))
-        {
+        let best = outcome.best_validation.unwrap_or(f64::NAN);
+        if value.is_finite() && target.direction.better(value, best) {
             outcome.best_validation = Some(value);
             outcome.test_at_best = Some(test_value).filter(|t| t.is_finite());
         }

@@ -1,0 +1,368 @@
+//! Conformance: does a submission keep the contract?
+//!
+//! Each check trains a small model (an embedding, a linear map, a layer norm, a head) on a fixed
+//! task, so that authors learn of a forgotten piece of state in a second and not after a crash
+//! on the third day of a race.
+
+use crate::contract::{
+    Algorithm, Batch, HostBatch, HostField, HostValues, ModelError, Network, ParamKind, Pass,
+    Point, Queue, Ruleset, StartContext, State, StepContext, Submission, SubmissionError, Trained,
+    Trainee,
+};
+use burn::module::Module;
+use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::tensor::activation::{log_softmax, relu};
+use burn::tensor::{Device, Int, Tensor};
+use serde::Serialize;
+use velodrome_results::measures::Measures;
+
+const STEPS: u64 = 24;
+const CLASSES: usize = 3;
+const WORDS: usize = 12;
+
+/// One check and how it went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// Stable name.
+    pub name: &'static str,
+    /// Whether the submission passed.
+    pub passed: bool,
+    /// What was found, and what to do where it failed.
+    pub message: String,
+}
+
+/// Runs all checks on `device` (without autodiff).
+pub fn check_submission(submission: &dyn Submission, device: &Device) -> Vec<Check> {
+    let lab = Lab { submission, device };
+    vec![
+        lab.description(),
+        lab.search_space(),
+        lab.trains(),
+        lab.deterministic(),
+        lab.resumes(),
+        lab.evaluation_is_harmless(),
+        lab.whole_space_runs(),
+    ]
+}
+
+/// The model of the checks.
+#[derive(Module, Debug)]
+struct Probe {
+    embedding: Embedding,
+    hidden: Linear,
+    norm: LayerNorm,
+    head: Linear,
+}
+
+impl Probe {
+    fn new(device: &Device) -> Self {
+        Self {
+            embedding: EmbeddingConfig::new(WORDS, 8).init(device),
+            hidden: LinearConfig::new(8, 8).init(device),
+            norm: LayerNormConfig::new(8).init(device),
+            head: LinearConfig::new(8, CLASSES).init(device),
+        }
+    }
+}
+
+impl Network for Probe {
+    fn losses(&self, batch: &Batch, _pass: &mut Pass) -> Result<Tensor<1>, ModelError> {
+        let n = batch.len();
+        let words = batch.int::<1>("word")?.reshape([n, 1]);
+        let x = self.embedding.forward(words).reshape([n, 8]);
+        let x = self.norm.forward(relu(self.hidden.forward(x)));
+        let log_p = log_softmax(self.head.forward(x), 1);
+        let labels: Tensor<2, Int> = batch.int::<1>("label")?.reshape([n, 1]);
+        Ok(log_p.gather(1, labels).reshape([n]).neg())
+    }
+
+    fn evaluate(&self, batches: &mut dyn Iterator<Item = Batch>) -> Result<Measures, ModelError> {
+        let (mut sum, mut n) = (0.0, 0);
+        for batch in batches {
+            let losses = self.losses(&batch, &mut Pass::evaluation())?;
+            sum += f64::from(losses.sum().into_scalar::<f32>());
+            n += batch.len();
+        }
+        Ok([("loss".to_string(), sum / n.max(1) as f64)].into())
+    }
+
+    fn kind_of(path: &str) -> Option<ParamKind> {
+        (path == "head.weight").then_some(ParamKind::Head)
+    }
+}
+
+/// Batch number `step` of the task: words whose class is a fixed function of the word.
+fn batch(step: u64, examples: usize, device: &Device) -> Batch {
+    let words: Vec<i32> = (0..examples as u64)
+        .map(|i| ((step * 5 + i * 7) % WORDS as u64) as i32)
+        .collect();
+    let labels = words.iter().map(|w| (w * w) % CLASSES as i32).collect();
+    let field = |name, values| HostField {
+        name,
+        shape: vec![examples],
+        values: HostValues::Int(values),
+    };
+    let ids = words.iter().map(|&w| w as usize).collect();
+    let host = HostBatch {
+        fields: vec![field("word", words), field("label", labels)],
+        examples,
+        units: examples,
+    };
+    Batch::from_host(host, ids, device)
+}
+
+/// A queue over [`batch`].
+struct Line<'a> {
+    next: u64,
+    examples: usize,
+    device: &'a Device,
+}
+
+impl Queue for Line<'_> {
+    fn next(&mut self) -> Result<Batch, SubmissionError> {
+        self.next += 1;
+        Ok(batch(self.next - 1, self.examples, self.device))
+    }
+
+    fn batch_size(&self) -> usize {
+        self.examples
+    }
+
+    fn set_batch_size(&mut self, examples: usize) {
+        self.examples = examples.max(1);
+    }
+}
+
+/// What a run of the checks leaves: the values of all parameters, and the loss.
+#[derive(PartialEq)]
+struct Left {
+    values: Vec<Vec<f32>>,
+    loss: f64,
+}
+
+/// A trial in miniature.
+struct Ride<'a> {
+    trainee: Trainee,
+    algorithm: Box<dyn Algorithm>,
+    queue: Line<'a>,
+}
+
+struct Lab<'a> {
+    submission: &'a dyn Submission,
+    device: &'a Device,
+}
+
+impl<'a> Lab<'a> {
+    fn begin(&self, point: Point) -> Result<Ride<'a>, SubmissionError> {
+        self.device.seed(1);
+        let model = Trained::new(Probe::new(&self.device.clone().autodiff()));
+        let mut trainee = Trainee::new(Box::new(model), self.device.clone(), 3);
+        let rulesets = self.submission.describe().rulesets;
+        let context = StartContext {
+            point,
+            hints: crate::contract::Hints {
+                steps: STEPS,
+                batch_size: 12,
+            },
+            ruleset: rulesets.first().copied().unwrap_or(Ruleset::SelfTuning),
+            seed: 3,
+        };
+        let algorithm = self.submission.start(&mut trainee, &context)?;
+        Ok(Ride {
+            trainee,
+            algorithm,
+            queue: Line {
+                next: 0,
+                examples: 12,
+                device: self.device,
+            },
+        })
+    }
+
+    fn default_ride(&self) -> Result<Ride<'a>, SubmissionError> {
+        self.begin(self.submission.search_space().default_point())
+    }
+
+    fn steps(&self, ride: &mut Ride<'a>, from: u64, to: u64) -> Result<(), SubmissionError> {
+        for step in from..to {
+            let context = StepContext::new(step, 3);
+            let batch = ride.algorithm.select(&mut ride.queue, &context)?;
+            ride.algorithm.update(&mut ride.trainee, &batch, &context)?;
+            ride.trainee.counters_mut().steps += 1;
+        }
+        Ok(())
+    }
+
+    fn left(&self, ride: &mut Ride<'a>) -> Result<Left, SubmissionError> {
+        ride.algorithm.prepare_for_eval(&mut ride.trainee)?;
+        let mut all = (0..4).map(|i| batch(i, 12, self.device));
+        let measures = ride.trainee.evaluate(&mut all)?;
+        let values = ride
+            .trainee
+            .values()
+            .into_iter()
+            .map(|v| v.into_data().convert::<f32>().iter::<f32>().collect())
+            .collect();
+        ride.algorithm.after_eval(&mut ride.trainee)?;
+        Ok(Left {
+            values,
+            loss: measures.get("loss").copied().unwrap_or(f64::NAN),
+        })
+    }
+
+    fn straight(&self) -> Result<Left, SubmissionError> {
+        let mut ride = self.default_ride()?;
+        self.steps(&mut ride, 0, STEPS)?;
+        self.left(&mut ride)
+    }
+
+    fn description(&self) -> Check {
+        let d = self.submission.describe();
+        let well_named = !d.name.is_empty()
+            && d.name
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        let mut faults = Vec::new();
+        if !well_named {
+            faults.push("`name` must be lower-case letters, digits and underscores");
+        }
+        if d.summary.is_empty() {
+            faults.push("`summary` is empty");
+        }
+        if d.rulesets.is_empty() {
+            faults.push("`rulesets` is empty");
+        }
+        if d.version.is_empty() {
+            faults.push("`version` is empty");
+        }
+        Check {
+            name: "description",
+            passed: faults.is_empty(),
+            message: if faults.is_empty() {
+                "complete".into()
+            } else {
+                faults.join("; ")
+            },
+        }
+    }
+
+    fn search_space(&self) -> Check {
+        let space = self.submission.search_space();
+        let faults = space.faults();
+        Check {
+            name: "search_space",
+            passed: faults.is_empty(),
+            message: if faults.is_empty() {
+                format!("{} hyperparameters", space.0.len())
+            } else {
+                faults.join("; ")
+            },
+        }
+    }
+
+    /// Runs `f`; an error of the submission is a failed check.
+    fn check(
+        &self,
+        name: &'static str,
+        f: impl FnOnce() -> Result<(bool, String), SubmissionError>,
+    ) -> Check {
+        let (passed, message) = f().unwrap_or_else(|e| (false, format!("returned an error: {e}")));
+        Check {
+            name,
+            passed,
+            message,
+        }
+    }
+
+    fn trains(&self) -> Check {
+        self.check("trains", || {
+            let mut ride = self.default_ride()?;
+            let before = self.left(&mut ride)?.loss;
+            self.steps(&mut ride, 0, STEPS)?;
+            let after = self.left(&mut ride)?.loss;
+            Ok((
+                after < before,
+                format!("loss {before:.4} before, {after:.4} after {STEPS} steps"),
+            ))
+        })
+    }
+
+    fn deterministic(&self) -> Check {
+        self.check("deterministic", || {
+            let same = self.straight()? == self.straight()?;
+            Ok((
+                same,
+                if same {
+                    "two runs with one seed are bit-identical".into()
+                } else {
+                    "two runs with one seed differ: draw randomness from the context's seed only"
+                        .into()
+                },
+            ))
+        })
+    }
+
+    fn resumes(&self) -> Check {
+        self.check("resumes", || {
+            let straight = self.straight()?;
+            let mut first = self.default_ride()?;
+            self.steps(&mut first, 0, STEPS / 2)?;
+            let mut state = State::new();
+            first.algorithm.save(&mut state)?;
+            let model = first.trainee.save()?;
+            let mut second = self.default_ride()?;
+            second.trainee.load(&model, *first.trainee.counters())?;
+            second.algorithm.load(&state, &second.trainee)?;
+            second.queue = first.queue;
+            self.steps(&mut second, STEPS / 2, STEPS)?;
+            let same = self.left(&mut second)? == straight;
+            Ok((
+                same,
+                if same {
+                    format!("bit-identical; {} bytes of state", state.tensor_bytes())
+                } else {
+                    "a resumed run differs from a straight one: `save` and `load` must carry \
+                     everything that later steps depend on"
+                        .into()
+                },
+            ))
+        })
+    }
+
+    fn evaluation_is_harmless(&self) -> Check {
+        self.check("evaluation_is_harmless", || {
+            let straight = self.straight()?;
+            let mut ride = self.default_ride()?;
+            for half in [0, STEPS / 2] {
+                self.steps(&mut ride, half, half + STEPS / 2)?;
+                self.left(&mut ride)?;
+            }
+            let same = self.left(&mut ride)? == straight;
+            Ok((
+                same,
+                if same {
+                    "evaluating more often changes nothing".into()
+                } else {
+                    "evaluating more often changes the training: `after_eval` must put the \
+                     training weights back exactly"
+                        .into()
+                },
+            ))
+        })
+    }
+
+    fn whole_space_runs(&self) -> Check {
+        self.check("whole_space_runs", || {
+            let space = self.submission.search_space();
+            for corner in [0.0, 0.5, 1.0 - 1e-9] {
+                let point = space
+                    .0
+                    .iter()
+                    .map(|d| (d.name.clone(), d.range.at(corner, d.default)));
+                let mut ride = self.begin(Point(point.collect()))?;
+                self.steps(&mut ride, 0, 3)?;
+            }
+            Ok((true, "the ends and the middle of the space run".into()))
+        })
+    }
+}
