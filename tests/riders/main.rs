@@ -1,0 +1,135 @@
+//! Riders that break the rules, each in its own way, for the end-to-end tests: the command with
+//! these submissions beside the built-in ones.
+
+use std::time::{Duration, Instant};
+use velodrome::prelude::*;
+
+#[derive(Clone, Copy)]
+enum Vice {
+    /// Panics at step 7.
+    Panic,
+    /// Makes every weight NaN at step 3.
+    NotANumber,
+    /// Sleeps for ever at step 5.
+    Sleep,
+    /// Takes all memory from step 4 on.
+    Memory,
+    /// Ends its own process at step 6.
+    Abort,
+    /// Works in a thread of its own without end.
+    Thread,
+    /// Nothing: plain gradient descent.
+    None,
+}
+
+struct Rider(Vice);
+
+impl Submission for Rider {
+    fn describe(&self) -> Description {
+        let name = match self.0 {
+            Vice::Panic => "panics",
+            Vice::NotANumber => "not_a_number",
+            Vice::Sleep => "sleeps",
+            Vice::Memory => "memory_hog",
+            Vice::Abort => "aborts",
+            Vice::Thread => "second_thread",
+            Vice::None => "honest",
+        };
+        Description {
+            name,
+            summary: "a rider of the tests",
+            paper: "none",
+            reference: "none",
+            track: Track::Pretrain,
+            rulesets: &[Ruleset::SelfTuning],
+            version: "1",
+        }
+    }
+
+    fn search_space(&self) -> SearchSpace {
+        SearchSpace::new().fixed("learning_rate", 0.1)
+    }
+
+    fn start(
+        &self,
+        _trainee: &mut Trainee,
+        context: &StartContext,
+    ) -> Result<Box<dyn Algorithm>, SubmissionError> {
+        if let Vice::Thread = self.0 {
+            std::thread::spawn(|| {
+                loop {
+                    std::hint::black_box((0..1_000_000).sum::<u64>());
+                }
+            });
+        }
+        Ok(Box::new(Riding {
+            vice: self.0,
+            learning_rate: context.point.get("learning_rate")?,
+            hoard: Vec::new(),
+        }))
+    }
+}
+
+struct Riding {
+    vice: Vice,
+    learning_rate: f64,
+    hoard: Vec<Vec<u8>>,
+}
+
+impl Algorithm for Riding {
+    fn update(
+        &mut self,
+        trainee: &mut Trainee,
+        batch: &Batch,
+        context: &StepContext,
+    ) -> Result<(), SubmissionError> {
+        match (self.vice, context.step + 1) {
+            (Vice::Panic, 7) => panic!("lost a wheel"),
+            (Vice::NotANumber, 3) => trainee.map(|_, v| v.mul_scalar(f64::NAN)),
+            (Vice::Sleep, 5) => {
+                let forever = Instant::now() + Duration::from_secs(3600);
+                while Instant::now() < forever {
+                    std::thread::sleep(Duration::from_secs(1));
+                }
+            }
+            (Vice::Memory, 4..) => {
+                while self.hoard.len() < 10_000 {
+                    // Written to, so that the pages are really there.
+                    self.hoard.push(vec![1; 16 << 20]);
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+            (Vice::Abort, 6) => std::process::abort(),
+            _ => {}
+        }
+        let gradients = trainee
+            .gradients(batch, &PassOptions::default())?
+            .gradients;
+        let rate = self.learning_rate;
+        trainee.map(|info, value| match gradients.get(info) {
+            Some(gradient) => value - gradient.mul_scalar(rate),
+            None => value,
+        });
+        Ok(())
+    }
+
+    fn save(&self, _state: &mut State) -> Result<(), SubmissionError> {
+        Ok(())
+    }
+
+    fn load(&mut self, _state: &State, _trainee: &Trainee) -> Result<(), SubmissionError> {
+        Ok(())
+    }
+}
+
+fn main() -> ExitCode {
+    Command::new()
+        .submission(Rider(Vice::Panic))
+        .submission(Rider(Vice::NotANumber))
+        .submission(Rider(Vice::Sleep))
+        .submission(Rider(Vice::Memory))
+        .submission(Rider(Vice::Abort))
+        .submission(Rider(Vice::Thread))
+        .submission(Rider(Vice::None))
+        .run()
+}
