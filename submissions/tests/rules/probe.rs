@@ -67,8 +67,8 @@ impl Network for Probe {
                 first
             };
             pass.record_norm(NormStatistics {
-                mean: first.clone().slice([0..2]),
-                variance: first.slice([0..2]),
+                mean: first.clone().narrow(0, 0, 2),
+                variance: first.narrow(0, 0, 2),
             });
         }
         Ok(total.expect("at least one parameter"))
