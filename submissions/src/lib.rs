@@ -1,1 +1,49 @@
-//! stub
+//! Velodrome's submissions: training algorithms, each with its search space and its manual.
+//!
+//! One file per submission, grouped by what it changes: [`optimizers`] (the update rule),
+//! [`averaging`] (the weights that are evaluated). [`schedules`] holds learning rates as functions
+//! of the step, [`scheduled`] the algorithm that most optimizers race in, and [`common`] what the
+//! files would otherwise repeat. The update rules are public, so that a submission of your own can
+//! build on them.
+//!
+//! To add a submission: write its file (the module documentation is its manual: rule,
+//! hyperparameters, state, sources, differences), and add one line to the table in [`all`].
+#![recursion_limit = "256"]
+
+pub mod averaging;
+pub mod common;
+pub mod optimizers;
+pub mod scheduled;
+pub mod schedules;
+
+// `#[derive(RecordState)]` refers to these by `crate::`.
+pub use burn::optim::{RecordState, StateSink, StateSource};
+
+use averaging::schedule_free_adamw::ScheduleFreeAdamWSubmission;
+use optimizers::adamw::AdamWSubmission;
+use optimizers::heavy_ball::HeavyBallSubmission;
+use optimizers::lion::LionSubmission;
+use optimizers::nadamw::NAdamWSubmission;
+use optimizers::nesterov::NesterovSubmission;
+use std::sync::Arc;
+use velodrome_harness::contract::Submission;
+use velodrome_harness::registry::{Registry, RegistryError};
+
+/// The table of this crate's submissions, in the order in which they are listed.
+pub fn all() -> Vec<Arc<dyn Submission>> {
+    vec![
+        Arc::new(AdamWSubmission),
+        Arc::new(NAdamWSubmission),
+        Arc::new(NesterovSubmission),
+        Arc::new(HeavyBallSubmission),
+        Arc::new(LionSubmission),
+        Arc::new(ScheduleFreeAdamWSubmission),
+    ]
+}
+
+/// Adds all submissions of this crate to `registry`. A name that is already taken is an error.
+pub fn register(registry: &mut Registry) -> Result<(), RegistryError> {
+    all()
+        .into_iter()
+        .try_for_each(|s| registry.add_submission(s))
+}

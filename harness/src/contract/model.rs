@@ -17,7 +17,7 @@ use velodrome_results::measures::Measures;
 /// The values of all parameters and buffers at one moment. Cheap to take: tensors are shared
 /// until one side changes them.
 #[derive(Debug, Clone)]
-pub struct Snapshot(Vec<Tensor<1>>);
+pub struct Snapshot(pub(super) Vec<Tensor<1>>);
 
 /// What one training pass yields.
 pub struct PassOutput {

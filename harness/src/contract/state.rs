@@ -55,14 +55,29 @@ impl State {
         Ok(())
     }
 
-    /// Gives `optimizer` (built with the same configuration) the state stored under `name`.
+    /// Gives `optimizer` (built with the same configuration) the state stored under `name`. An
+    /// optimizer with other state is an error; burn alone would leave it without, silently.
     pub fn get_optimizer(
         &self,
         name: &str,
         optimizer: ModuleOptimizer,
     ) -> Result<ModuleOptimizer, SubmissionError> {
-        let bytes = Bytes::from_bytes_vec(self.bytes(name)?.to_vec());
-        optimizer.from_bytes(bytes).map_err(|e| fault(name, e))
+        let bytes = || -> Result<Bytes, SubmissionError> {
+            Ok(Bytes::from_bytes_vec(self.bytes(name)?.to_vec()))
+        };
+        let stored = burn_pack::Reader::from_bytes(bytes()?)
+            .and_then(|reader| reader.into_tensors())
+            .map_err(|e| fault(name, e))?
+            .len();
+        let optimizer = optimizer.from_bytes(bytes()?).map_err(|e| fault(name, e))?;
+        let restored = optimizer.to_record().len();
+        if restored != stored {
+            return Err(fault(
+                name,
+                format!("holds {stored} tensors, of which this optimizer can use {restored}"),
+            ));
+        }
+        Ok(optimizer)
     }
 
     /// Puts flat tensors (32-bit floats) under `name`, in order.

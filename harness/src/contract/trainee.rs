@@ -110,6 +110,12 @@ impl Trainee {
         Ok(())
     }
 
+    /// Whether the model keeps running normalisation statistics, so that a submission that
+    /// evaluates at other weights than it trains at knows that [`Self::refresh_norm`] matters.
+    pub fn has_norm_statistics(&self) -> bool {
+        self.model.snapshot().0.len() > self.model.params().len()
+    }
+
     /// One step of a burn optimizer over the whole model.
     pub fn step(
         &mut self,

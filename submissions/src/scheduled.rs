@@ -1,0 +1,71 @@
+//! The algorithm that most submissions race in: a burn optimizer under a learning-rate schedule.
+
+use crate::schedules::Schedule;
+use burn::optim::ModuleOptimizer;
+use velodrome_harness::contract::{
+    Algorithm, Batch, PassOptions, State, StepContext, SubmissionError, Trainee,
+};
+
+/// Name of the optimizer's entry in the saved state.
+const OPTIMIZER: &str = "optimizer";
+
+/// One gradient per step, clipped if asked for, handed to a burn optimizer at the scheduled
+/// learning rate. Saving and restoring is done here, once for all rules.
+pub struct ScheduledOptimizer {
+    optimizer: ModuleOptimizer,
+    schedule: Box<dyn Schedule>,
+    options: PassOptions,
+    clip_norm: Option<f64>,
+}
+
+impl ScheduledOptimizer {
+    /// An algorithm with default pass options and without clipping. `optimizer` is any
+    /// `burn::optim::Optimizer`, or a `ModuleOptimizer` with parameter groups.
+    pub fn new(optimizer: impl Into<ModuleOptimizer>, schedule: impl Schedule + 'static) -> Self {
+        Self {
+            optimizer: optimizer.into(),
+            schedule: Box::new(schedule),
+            options: PassOptions::default(),
+            clip_norm: None,
+        }
+    }
+
+    /// Sets label smoothing, dropout and the other options of the training passes.
+    pub fn with_options(mut self, options: PassOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Scales the gradients of each step so that their global norm is at most `max_norm`. Reading
+    /// the norm waits for the device.
+    pub fn with_clip_norm(mut self, max_norm: f64) -> Self {
+        self.clip_norm = Some(max_norm);
+        self
+    }
+}
+
+impl Algorithm for ScheduledOptimizer {
+    fn update(
+        &mut self,
+        trainee: &mut Trainee,
+        batch: &Batch,
+        context: &StepContext,
+    ) -> Result<(), SubmissionError> {
+        let mut gradients = trainee.gradients(batch, &self.options)?.gradients;
+        if let Some(max_norm) = self.clip_norm {
+            gradients.clip_global_norm(max_norm);
+        }
+        let learning_rate = self.schedule.at(context.step);
+        trainee.step(&mut self.optimizer, learning_rate, gradients);
+        Ok(())
+    }
+
+    fn save(&self, state: &mut State) -> Result<(), SubmissionError> {
+        state.put_optimizer(OPTIMIZER, &self.optimizer)
+    }
+
+    fn load(&mut self, state: &State, _trainee: &Trainee) -> Result<(), SubmissionError> {
+        self.optimizer = state.get_optimizer(OPTIMIZER, self.optimizer.clone())?;
+        Ok(())
+    }
+}

@@ -1,0 +1,8 @@
+//! The submissions against reference trajectories, their own manuals, and the contract.
+#![recursion_limit = "256"]
+
+mod averaging;
+mod goldens;
+mod manuals;
+mod probe;
+mod resume;

@@ -1,0 +1,180 @@
+//! What the manuals state: search spaces, defaults, state sizes; and hyperparameters out of range.
+
+use crate::probe;
+use crate::resume::context;
+use velodrome_harness::contract::{Range, State, StepContext, SubmissionError};
+use velodrome_harness::registry::{Registry, RegistryError};
+use velodrome_submissions::scheduled::ScheduledOptimizer;
+use velodrome_submissions::schedules::Constant;
+use velodrome_submissions::{all, optimizers, register};
+
+#[test]
+fn search_spaces_are_sound_and_contain_their_defaults() {
+    for submission in all() {
+        let name = submission.describe().name;
+        let space = submission.search_space();
+        assert_eq!(space.faults(), Vec::<String>::new(), "{name}");
+        for d in &space.0 {
+            // A hair of slack: 1 - 0.9 is not 0.1.
+            let within = |low: f64, high: f64, x: f64| low - 1e-12 <= x && x <= high + 1e-12;
+            let inside = match &d.range {
+                Range::Uniform { low, high } | Range::LogUniform { low, high } => {
+                    within(*low, *high, d.default)
+                }
+                Range::OneMinusLogUniform { low, high } => within(*low, *high, 1.0 - d.default),
+                Range::Choice { values } => values.contains(&d.default),
+                Range::Fixed => true,
+            };
+            assert!(
+                inside,
+                "{name}: default of {} is outside {:?}",
+                d.name, d.range
+            );
+        }
+    }
+}
+
+/// The corners of every space must start, too: 0 and just below 1 in each dimension.
+#[test]
+fn every_corner_of_a_search_space_starts() {
+    let (shapes, initial) = probe::start();
+    for submission in all() {
+        for u in [0.0, 0.5, 1.0 - f64::EPSILON] {
+            let mut context = context(submission.as_ref(), 10);
+            for d in submission.search_space().0 {
+                context.point.0.insert(d.name, d.range.at(u, d.default));
+            }
+            let mut trainee = probe::trainee(&shapes, &initial, false);
+            let mut algorithm = submission.start(&mut trainee, &context).unwrap();
+            for n in 0..3 {
+                probe::step(
+                    algorithm.as_mut(),
+                    &mut trainee,
+                    n,
+                    &probe::stream(n + 1, &shapes),
+                );
+            }
+            let finite = probe::values(&trainee)
+                .concat()
+                .iter()
+                .all(|x| x.is_finite());
+            assert!(finite, "{} at {u}", submission.describe().name);
+        }
+    }
+}
+
+#[test]
+fn a_hyperparameter_out_of_range_is_an_error_that_names_it() {
+    let (shapes, initial) = probe::start();
+    for submission in all() {
+        for (name, value) in [
+            ("learning_rate", f64::NAN),
+            ("learning_rate", -1.0),
+            ("beta1", 1.0),
+            ("momentum", 1.5),
+            ("weight_decay", -0.1),
+            ("dropout", 1.0),
+            ("label_smoothing", -0.1),
+            ("warmup_factor", 2.0),
+        ] {
+            let mut context = context(submission.as_ref(), 10);
+            if context.point.get(name).is_err() {
+                continue;
+            }
+            context.point.0.insert(name.into(), value);
+            let mut trainee = probe::trainee(&shapes, &initial, false);
+            match submission.start(&mut trainee, &context) {
+                Err(SubmissionError::Hyperparameter { name: named, .. }) => assert_eq!(named, name),
+                Err(other) => panic!("{name}: {other}"),
+                Ok(_) => panic!("{} took {name} = {value}", submission.describe().name),
+            }
+            context.point.0.remove(name);
+            assert!(
+                submission.start(&mut trainee, &context).is_err(),
+                "{name} is missing"
+            );
+        }
+    }
+}
+
+#[test]
+fn state_sizes_are_those_of_the_manuals() {
+    let expected = [
+        ("adamw", 8),
+        ("nadamw", 8),
+        ("nesterov", 4),
+        ("heavy_ball", 4),
+        ("lion", 4),
+        ("schedule_free_adamw", 8),
+    ];
+    let (shapes, initial) = probe::start();
+    let submissions = all();
+    assert_eq!(submissions.len(), expected.len());
+    for (submission, (name, bytes)) in submissions.iter().zip(expected) {
+        assert_eq!(submission.describe().name, name);
+        let mut trainee = probe::trainee(&shapes, &initial, false);
+        let context = context(submission.as_ref(), 10);
+        let mut algorithm = submission.start(&mut trainee, &context).unwrap();
+        probe::step(
+            algorithm.as_mut(),
+            &mut trainee,
+            0,
+            &probe::stream(1, &shapes),
+        );
+        let mut state = State::new();
+        algorithm.save(&mut state).unwrap();
+        assert_eq!(state.tensor_bytes(), bytes * trainee.parameters(), "{name}");
+    }
+}
+
+#[test]
+fn registers_once_and_describes_itself() {
+    let mut registry = Registry::new();
+    register(&mut registry).unwrap();
+    assert_eq!(registry.submissions().count(), all().len());
+    assert!(matches!(
+        register(&mut registry),
+        Err(RegistryError::Duplicate { .. })
+    ));
+    for submission in registry.submissions() {
+        let d = submission.describe();
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        assert!(
+            !d.name.is_empty() && d.name.chars().all(plain),
+            "{}",
+            d.name
+        );
+        assert!(
+            ![d.summary, d.paper, d.reference].contains(&""),
+            "{}",
+            d.name
+        );
+        assert!(!d.rulesets.is_empty());
+    }
+}
+
+#[test]
+fn clipping_bounds_the_step() {
+    let moved = |clip: Option<f64>| {
+        let mut trainee = probe::trainee(&[vec![2]], &[vec![1.0, 1.0]], false);
+        let point = probe::point([("momentum", 0.0), ("weight_decay", 0.0)]);
+        let rule = optimizers::heavy_ball::rule(&point).unwrap();
+        let mut algorithm = ScheduledOptimizer::new(rule, Constant(0.5));
+        if let Some(max_norm) = clip {
+            algorithm = algorithm.with_clip_norm(max_norm);
+        }
+        use velodrome_harness::contract::Algorithm;
+        let batch = probe::batch(&[vec![3.0, 4.0]]);
+        algorithm
+            .update(&mut trainee, &batch, &StepContext::new(0, 1))
+            .unwrap();
+        probe::values(&trainee)
+    };
+    assert_eq!(moved(None), [[-0.5, -1.0]]);
+    assert_eq!(moved(Some(10.0)), [[-0.5, -1.0]]);
+    let clipped = moved(Some(1.0)).concat();
+    assert!(
+        (clipped[0] - 0.7).abs() < 1e-6 && (clipped[1] - 0.6).abs() < 1e-6,
+        "{clipped:?}"
+    );
+}
