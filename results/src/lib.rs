@@ -8,12 +8,16 @@
 //! - [`log`]: the append-only, self-checking evaluation log.
 //! - [`run`]: a run directory as a whole, read back with every fault named.
 //! - [`board`]: the scored table as data.
+//! - [`charts`]: performance profile, times to target and validation curves, as PNG and SVG.
+//! - [`report`]: one self-contained HTML page.
 
 pub mod board;
+pub mod charts;
 pub mod error;
 pub mod log;
 pub mod measures;
 pub mod record;
+pub mod report;
 pub mod run;
 
 pub use error::RecordError;
