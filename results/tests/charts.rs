@@ -51,7 +51,7 @@ fn texts(svg: &str) -> String {
     out
 }
 
-/// Every tag that is opened is closed, and every text lies within the picture.
+/// Every tag that is opened is closed, and every corner and text starts within the picture.
 fn well_formed(svg: &str) {
     let mut open = Vec::new();
     for part in svg.split('<').skip(1) {
@@ -63,10 +63,24 @@ fn well_formed(svg: &str) {
         }
     }
     assert!(open.is_empty(), "{open:?}");
-    assert!(
-        !svg.contains("NaN") && !svg.contains("inf\""),
-        "only finite coordinates"
-    );
+    let (width, height) = svg_size(svg);
+    let inside = |x: &str, y: &str| {
+        let (x, y): (f64, f64) = (x.parse().unwrap(), y.parse().unwrap());
+        // The drawing is in quarters of a pixel.
+        let fits = |v: f64, most: u32| (0.0..=f64::from(most) * 4.0).contains(&v);
+        assert!(fits(x, width) && fits(y, height), "({x}, {y}) is outside");
+    };
+    for points in svg.split("points=\"").skip(1) {
+        for point in points.split('"').next().unwrap().split_whitespace() {
+            let (x, y) = point.split_once(',').unwrap();
+            inside(x, y);
+        }
+    }
+    for text in svg.split("<text x=\"").skip(1) {
+        let mut parts = text.split('"');
+        let x = parts.next().unwrap();
+        inside(x, parts.nth(1).unwrap());
+    }
 }
 
 #[test]
@@ -319,12 +333,15 @@ fn a_run_that_blows_up_does_not_flatten_the_others() {
     .unwrap();
     let texts = texts(&svg);
     assert!(
-        texts.contains("Values beyond the axis are drawn at its edge."),
+        texts.contains("Values beyond the axis are cut off."),
         "{texts}"
     );
+    let labels = texts.lines().filter_map(|l| l.parse::<f64>().ok());
+    // Seconds go to 60, losses start at 5.6.
+    assert!(labels.fold(0.0, f64::max) <= 60.0, "{texts}");
     assert!(
-        texts.lines().any(|l| l == "5"),
-        "the axis stays in the useful range: {texts}"
+        texts.lines().any(|l| l == "2.0"),
+        "the useful range has its labels: {texts}"
     );
 }
 
@@ -373,16 +390,68 @@ fn a_folder_that_cannot_be_made_is_named() {
     assert!(error.to_string().contains("taken"), "{error}");
 }
 
+#[test]
+fn the_axis_leaves_out_a_short_steep_start() {
+    let works = suite();
+    let mut trials: Vec<Trial> = (0..2).map(|s| trial(&works[1], 1, s, 1, 1)).collect();
+    // 40 evaluations from 0.7 upwards after one at 0.1.
+    for t in &mut trials {
+        t.evals = (0..40)
+            .map(|n| eval(n, n as f64, "accuracy", 0.7 + 0.003 * n as f64))
+            .collect();
+        t.evals[0].validation.insert("accuracy".into(), 0.1);
+    }
+    let svg = curves_svg(
+        &board(&works[1..2], &trials),
+        &refs(&trials),
+        "fashion_resnet",
+    )
+    .unwrap();
+    let texts = texts(&svg);
+    assert!(
+        texts.contains("Values beyond the axis are cut off."),
+        "{texts}"
+    );
+    assert!(!texts.lines().any(|l| l == "0.2" || l == "0.4"), "{texts}");
+    assert!(texts.lines().any(|l| l == "0.74"), "{texts}");
+}
+
 /// Writes pictures to look at: `cargo test ... -- --ignored sample`, into `$CHART_SAMPLES`.
 #[test]
 #[ignore = "writes pictures for people to look at"]
 fn sample_pictures() {
     let dir = std::env::var("CHART_SAMPLES").expect("CHART_SAMPLES names a folder");
     let run = run();
-    write_all(
-        &board(&suite(), &run.trials),
-        &refs(&run.trials),
-        Path::new(&dir),
-    )
-    .unwrap();
+    let full = board(&suite(), &run.trials);
+    write_all(&full, &refs(&run.trials), Path::new(&dir)).unwrap();
+    // 14 submissions, long names, a wide range of times, and curves that blow up.
+    let mut trials = Vec::new();
+    for i in 0..14u32 {
+        for study in 1..=3 {
+            let mut t = trial(&suite()[2], 2, i as usize % 3, study, 1 + i % 2);
+            t.record.submission = match i {
+                3 => "a_submission_whose_name_is_much_longer_than_any_legend_is_wide".into(),
+                i => format!("optimizer_{i}"),
+            };
+            let slow = 1.6f64.powi(i as i32);
+            t.evals.iter_mut().for_each(|e| e.clock *= slow);
+            if let Some(time) = &mut t.record.outcome.time_to_target {
+                *time *= slow;
+            }
+            if i == 5 {
+                let last = t.evals.len() as u64;
+                t.evals.push(eval(last, 400.0, "loss", 1e12));
+                t.evals.push(eval(last + 1, 420.0, "loss", f64::NAN));
+                t.record.status = Status::Diverged;
+                t.record.outcome.time_to_target = None;
+            }
+            trials.push(t);
+        }
+    }
+    let many = Path::new(&dir).join("many");
+    write_all(&board(&suite()[2..], &trials), &refs(&trials), &many).unwrap();
+    write_all(&Board::default(), &[], &Path::new(&dir).join("empty")).unwrap();
+    let one = [trial(&suite()[0], 0, 0, 1, 1)];
+    let one_dir = Path::new(&dir).join("one");
+    write_all(&board(&suite()[..1], &one), &refs(&one), &one_dir).unwrap();
 }

@@ -64,12 +64,18 @@ impl Scale {
 
     /// Position of `v` from 0 (low end) to 1 (high end), held to the ends. NaN lies at the low end.
     pub fn unit(&self, v: f64) -> f64 {
+        let u = self.raw_unit(v);
+        if u.is_nan() { 0.0 } else { u.clamp(0.0, 1.0) }
+    }
+
+    /// [`Self::unit`] without its bounds, within a million axis lengths of them.
+    pub fn raw_unit(&self, v: f64) -> f64 {
         let u = if self.log {
             (v.max(f64::MIN_POSITIVE) / self.lo).ln() / (self.hi / self.lo).ln()
         } else {
             (v - self.lo) / (self.hi - self.lo)
         };
-        if u.is_nan() { 0.0 } else { u.clamp(0.0, 1.0) }
+        u.clamp(-1e6, 1e6)
     }
 
     /// Round values between the ends, about `wanted` of them, with their labels.
@@ -85,11 +91,13 @@ impl Scale {
         let rough = (self.hi - self.lo) / wanted.max(1) as f64;
         let power = rough.log10().floor();
         let base = 10f64.powf(power);
-        let step = [1.0, 2.0, 5.0, 10.0]
+        // The round step nearest to the wished one, by ratio.
+        let off = |s: &f64| (s / rough).ln().abs();
+        let steps = [1.0, 2.0, 5.0, 10.0].map(|m| m * base);
+        let step = steps
             .into_iter()
-            .map(|m| m * base)
-            .find(|s| *s >= rough * 0.999)
-            .unwrap_or(10.0 * base);
+            .min_by(|a, b| off(a).total_cmp(&off(b)))
+            .unwrap_or(base);
         let decimals = (-(step * 1.0001).log10().floor()).clamp(0.0, 12.0) as usize;
         let first = (self.lo / step - 1e-9).ceil();
         let last = (self.hi / step + 1e-9).floor();
@@ -167,7 +175,10 @@ mod tests {
             labels(Scale::linear(1.0, 4.0), 6),
             ["1.0", "1.5", "2.0", "2.5", "3.0", "3.5", "4.0"]
         );
-        assert_eq!(labels(Scale::linear(0.0, 137.0), 6), ["0", "50", "100"]);
+        assert_eq!(
+            labels(Scale::linear(0.0, 137.0), 6),
+            ["0", "20", "40", "60", "80", "100", "120"]
+        );
         assert_eq!(
             labels(Scale::log(0.03, 4.0), 6),
             ["0.05", "0.1", "0.2", "0.5", "1", "2"]

@@ -1,9 +1,10 @@
 //! Validation curves: the target's metric against the submission clock.
 
 use super::axis::{LOG_FROM, Scale};
+use super::clip::within;
 use super::frame::{Frame, empty};
-use super::palette::{INK, Look, Palette};
-use super::pen::{Align, LARGE, NORMAL, Pen, Point, SMALL, Stroke, fit, text_width};
+use super::palette::{INK, Look, MUTED, Marker, Palette};
+use super::pen::{Align, LARGE, NORMAL, Pen, SMALL, Stroke, fit, text_width};
 use super::picture::Picture;
 use super::profile::sample;
 use crate::board::{Board, BoardCell};
@@ -12,8 +13,11 @@ use crate::run::Trial;
 use plotters::prelude::DrawingBackend;
 use std::collections::BTreeMap;
 
-/// Space right of the plot for the label of the target.
-const TARGET: f64 = 96.0;
+/// The most space right of the plot for the label of the target.
+const MOST_TARGET: f64 = 190.0;
+/// A linear axis leaves out the steepest part of this share of the values, where that makes it
+/// shorter by a quarter: usually the first evaluations, which would press all others together.
+const STEEP: f64 = 0.06;
 
 /// `loss at most 1.65`.
 pub(super) fn target_words(metric: &str, direction: Direction, target: f64) -> String {
@@ -51,6 +55,9 @@ pub(super) struct Curves {
     names: Vec<(String, Look)>,
     y: Scale,
     clipped: bool,
+    /// Label of the target, and the space that it takes right of the plot.
+    label: String,
+    gutter: f64,
     legend: f64,
 }
 
@@ -109,7 +116,23 @@ impl Curves {
             .map(|n| text_width(n, NORMAL))
             .fold(110.0, f64::max);
         let looks = names.iter().map(|n| palette.look(n)).collect::<Vec<_>>();
+        let label = target
+            .filter(|t| t.is_finite())
+            .map_or_else(String::new, |target| {
+                let sign = if direction == Some(Direction::Maximize) {
+                    '≥'
+                } else {
+                    '≤'
+                };
+                fit(
+                    &format!("target {sign} {target}"),
+                    SMALL,
+                    MOST_TARGET - 34.0,
+                )
+            });
         Self {
+            gutter: text_width(&label, SMALL) + 34.0,
+            label,
             workload: workload.to_string(),
             metric,
             direction,
@@ -211,25 +234,45 @@ fn y_axis(lines: &[Line], direction: Option<Direction>, target: Option<f64>) -> 
         }
         None => {}
     }
-    let clipped = all_lo < lo || all_hi > hi;
-    let useful = direction != Some(Direction::Maximize) && lo > 0.0 && hi > lo * LOG_FROM / 2.0;
-    let scale = if useful {
-        Scale::log(lo / 1.15, if clipped { hi } else { hi * 1.15 })
+    let beyond = |lo: f64, hi: f64| all_lo < lo || all_hi > hi;
+    if direction == Some(Direction::Minimize) && lo > 0.0 && hi > lo * LOG_FROM / 2.0 {
+        let clipped = beyond(lo, hi);
+        return (
+            Scale::log(lo / 1.15, if clipped { hi } else { hi * 1.15 }),
+            clipped,
+        );
+    }
+    let mut sorted: Vec<f64> = values().collect();
+    sorted.sort_by(f64::total_cmp);
+    let steep = (sorted.len() as f64 * STEEP) as usize;
+    if steep > 0 {
+        let (mut near_lo, mut near_hi) = (lo, hi);
+        match direction {
+            Some(Direction::Minimize) => near_hi = hi.min(sorted[sorted.len() - 1 - steep]),
+            Some(Direction::Maximize) => near_lo = lo.max(sorted[steep]),
+            None => {}
+        }
+        near_lo = target.map_or(near_lo, |t| near_lo.min(t));
+        near_hi = target.map_or(near_hi, |t| near_hi.max(t));
+        if near_hi > near_lo && near_hi - near_lo < 0.75 * (hi - lo) {
+            (lo, hi) = (near_lo, near_hi);
+        }
+    }
+    let pad = if (hi - lo).is_finite() {
+        (hi - lo) * 0.04
     } else {
-        let pad = if (hi - lo).is_finite() {
-            (hi - lo) * 0.04
-        } else {
-            0.0
-        };
-        Scale::linear(lo - pad, hi + pad)
+        0.0
     };
-    (scale, clipped)
+    (
+        Scale::linear(lo - pad, hi + pad),
+        beyond(lo - pad, hi + pad),
+    )
 }
 
 impl Picture for Curves {
     fn size(&self) -> (u32, u32) {
         let height = (self.names.len() as u32 * 22 + 210).max(480);
-        ((620.0 + TARGET + self.legend) as u32, height)
+        ((630.0 + self.gutter + self.legend) as u32, height)
     }
 
     fn describe(&self) -> String {
@@ -262,26 +305,23 @@ impl Picture for Curves {
         }
         let mut note = "Thin: every trial. Thick: the trial of the median study.".to_string();
         if self.clipped {
-            note.push_str(" Values beyond the axis are drawn at its edge.");
+            note.push_str(" Values beyond the axis are cut off.");
         }
         pen.note(&note, (20.0, 48.0), SMALL, Align::Left)?;
 
-        let clocks = self
-            .lines
-            .iter()
-            .flat_map(|l| l.pieces.iter().flatten().map(|p| p.0));
-        let longest = clocks.fold(0.0, f64::max);
+        let x = self.x_axis();
         let frame = Frame {
             left: 86.0,
-            right: width - self.legend - TARGET,
+            right: width - self.legend - self.gutter,
             top: 70.0,
             bottom: height - 62.0,
-            x: Scale::linear(0.0, if longest > 0.0 { longest * 1.03 } else { 1.0 }),
+            x,
             y: self.y,
         };
         frame.x_grid(pen, 7)?;
         frame.y_grid(pen, 7)?;
-        frame.x_title(pen, "seconds on the submission clock")?;
+        let log = if x.is_log() { ", log scale" } else { "" };
+        frame.x_title(pen, &format!("seconds on the submission clock{log}"))?;
         let better = match self.direction {
             Some(Direction::Minimize) => " (lower is better)",
             Some(Direction::Maximize) => " (higher is better)",
@@ -302,14 +342,12 @@ impl Picture for Curves {
                 ..Stroke::solid(INK, 1.6)
             };
             pen.line((frame.left, y), (frame.right + 6.0, y), stroke)?;
-            let sign = if self.direction == Some(Direction::Maximize) {
-                '≥'
-            } else {
-                '≤'
-            };
-            let label = format!("target {sign} {target}");
-            let label = fit(&label, SMALL, TARGET - 12.0);
-            pen.text(&label, (frame.right + 10.0, y + 4.3), SMALL, Align::Left)?;
+            pen.text(
+                &self.label,
+                (frame.right + 10.0, y + 4.3),
+                SMALL,
+                Align::Left,
+            )?;
         }
         for line in self
             .lines
@@ -339,10 +377,11 @@ fn draw_line<DB: DrawingBackend>(
         }
     };
     for piece in &line.pieces {
-        let points: Vec<Point> = piece.iter().map(|(x, y)| frame.at(*x, *y)).collect();
-        match points[..] {
-            [only] => pen.faint_mark(only, 2.6, line.look)?,
-            _ => pen.path(&points, stroke)?,
+        if let [(x, y)] = piece[..] {
+            pen.faint_mark(frame.at(x, y), 2.6, line.look)?;
+        }
+        for part in within(piece, frame) {
+            pen.path(&part, stroke)?;
         }
     }
     Ok(())
@@ -365,12 +404,27 @@ fn draw_end<DB: DrawingBackend>(
 }
 
 impl Curves {
+    /// Seconds from 0, or logarithmic where some trials took much longer than others.
+    fn x_axis(&self) -> Scale {
+        let ends = || {
+            let last = self.lines.iter().filter_map(|l| l.pieces.last()?.last());
+            last.map(|p| p.0).filter(|end| *end > 0.0)
+        };
+        let shortest = ends().fold(f64::INFINITY, f64::min);
+        let longest = ends().fold(0.0, f64::max);
+        if longest > shortest * LOG_FROM {
+            Scale::log(shortest / 10.0, longest * 1.1)
+        } else {
+            Scale::linear(0.0, if longest > 0.0 { longest * 1.03 } else { 1.0 })
+        }
+    }
+
     fn legend<DB: DrawingBackend>(
         &self,
         pen: &mut Pen<'_, DB>,
         frame: &Frame,
     ) -> Result<(), String> {
-        let left = frame.right + TARGET;
+        let left = frame.right + self.gutter;
         let mut y = frame.top + 8.0;
         for (name, look) in &self.names {
             sample(pen, (left, y - 4.5), *look)?;
@@ -379,12 +433,10 @@ impl Curves {
             y += 22.0;
         }
         y += 12.0;
-        let Some((_, look)) = self.names.first() else {
-            return Ok(());
-        };
         let grey = Look {
-            colour: super::palette::MUTED,
-            ..*look
+            colour: MUTED,
+            marker: Marker::Circle,
+            dash: &[],
         };
         pen.mark((left + 14.0, y - 4.5), 4.6, grey)?;
         pen.note("reached", (left + 36.0, y), SMALL, Align::Left)?;

@@ -9,6 +9,7 @@
 //! and targets) and without yellow (hardly visible on white).
 
 mod axis;
+mod clip;
 mod curves;
 mod frame;
 mod palette;

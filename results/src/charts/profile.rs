@@ -10,7 +10,7 @@ use plotters::prelude::DrawingBackend;
 
 /// The profile is drawn and scored up to this multiple of the fastest time.
 const LAST_TAU: f64 = 4.0;
-/// Curves are moved apart by so many pixels, so that equal ones stay visible.
+/// Curves that would hide each other are moved apart by so many pixels.
 const APART: f64 = 2.6;
 
 /// rho(tau): share of the board's workloads on which the row's time to target is at most `tau`
@@ -29,6 +29,9 @@ fn ratios<'a>(board: &Board, row: &'a BoardRow) -> impl Iterator<Item = f64> + '
     cells.filter_map(|c| c.ratio).filter(|r| r.is_finite())
 }
 
+/// Width of the legend beside the names: samples, scores and gaps.
+const SCORES: f64 = 134.0;
+
 /// One submission's curve.
 struct Curve {
     name: String,
@@ -36,6 +39,17 @@ struct Curve {
     look: Look,
     /// (tau, rho) at 1, at every jump, and at the end.
     steps: Vec<(f64, f64)>,
+    /// By how many curves it is moved down.
+    lane: i32,
+}
+
+/// `+ 0.0` turns a negative zero into zero.
+fn score_words(score: f64) -> String {
+    if score.is_finite() {
+        format!("{:.3}", score + 0.0)
+    } else {
+        "–".to_string()
+    }
 }
 
 /// The picture.
@@ -48,7 +62,7 @@ pub(super) struct Profile {
 
 impl Profile {
     pub fn new(board: &Board, palette: &Palette) -> Self {
-        let curves: Vec<Curve> = board
+        let mut curves: Vec<Curve> = board
             .rows
             .iter()
             .map(|row| {
@@ -62,6 +76,7 @@ impl Profile {
                     name: row.submission.clone(),
                     score: row.score,
                     look: palette.look(&row.submission),
+                    lane: 0,
                     steps: taus
                         .iter()
                         .map(|t| (*t, share_within(board, row, *t)))
@@ -69,6 +84,7 @@ impl Profile {
                 }
             })
             .collect();
+        lanes(&mut curves);
         let widest = curves
             .iter()
             .map(|c| text_width(&c.name, NORMAL))
@@ -76,10 +92,42 @@ impl Profile {
         Self {
             title: board.title.clone(),
             workloads: board.workloads.len(),
-            legend: widest.min(260.0) + 104.0,
+            legend: widest.min(260.0) + SCORES,
             curves,
         }
     }
+}
+
+/// Gives curves that share a level over some range of tau different lanes, the best ones the lane
+/// in the middle. Nothing is moved at level 0, where the axis is.
+fn lanes(curves: &mut [Curve]) {
+    for i in 0..curves.len() {
+        let (placed, rest) = curves.split_at_mut(i);
+        let Some(curve) = rest.first_mut() else {
+            return;
+        };
+        let taken: Vec<i32> = placed
+            .iter()
+            .filter(|p| overlap(p, curve))
+            .map(|p| p.lane)
+            .collect();
+        let free = (0..)
+            .flat_map(|n: i32| [-n, n])
+            .find(|lane| !taken.contains(lane));
+        curve.lane = free.unwrap_or(0);
+    }
+}
+
+/// Whether two curves have the same level above 0 over some range of tau.
+fn overlap(a: &Curve, b: &Curve) -> bool {
+    let level = |c: &Curve, tau: f64| c.steps.iter().rfind(|s| s.0 <= tau).map_or(0.0, |s| s.1);
+    let mut taus = a
+        .steps
+        .iter()
+        .chain(&b.steps)
+        .map(|s| s.0)
+        .filter(|t| *t < LAST_TAU);
+    taus.any(|tau| level(a, tau) > 0.0 && level(a, tau) == level(b, tau))
 }
 
 impl Picture for Profile {
@@ -93,7 +141,7 @@ impl Picture for Profile {
             .curves
             .iter()
             .take(3)
-            .map(|c| format!("{} {:.3}", c.name, c.score))
+            .map(|c| format!("{} {}", c.name, score_words(c.score)))
             .collect();
         format!(
             "Performance profile of {} submissions on {} workloads; best scores: {}",
@@ -125,7 +173,7 @@ impl Picture for Profile {
         }
         pen.note(
             "Higher and further left is better; the area under a curve is the score. \
-             Equal curves are drawn side by side.",
+             Curves on each other are drawn side by side.",
             (20.0, 48.0),
             SMALL,
             Align::Left,
@@ -136,23 +184,20 @@ impl Picture for Profile {
             top: 74.0,
             bottom: height - 62.0,
             x: Scale::linear(1.0, LAST_TAU),
-            y: Scale::linear(0.0, 1.0),
+            // A little beyond 0 and 1, so that curves there stay off the frame.
+            y: Scale::linear(-0.03, 1.03),
         };
         frame.x_grid(pen, 6)?;
         frame.y_grid(pen, 5)?;
         frame.x_title(pen, "time to target / fastest time (tau, a ratio)")?;
         frame.y_title(pen, "share of workloads (0 to 1)")?;
 
-        let middle = (self.curves.len() as f64 - 1.0) / 2.0;
+        let lanes = self.curves.iter().map(|c| c.lane.abs()).max().unwrap_or(0);
         // Together at most a fortieth of the axis's height each way.
         let most = (frame.bottom - frame.top) / 40.0;
-        let apart = if middle > 0.0 {
-            APART.min(most / middle)
-        } else {
-            0.0
-        };
-        for (i, curve) in self.curves.iter().enumerate().rev() {
-            let shift = (i as f64 - middle) * apart;
+        let apart = APART.min(most / f64::from(lanes.max(1)));
+        for curve in self.curves.iter().rev() {
+            let shift = f64::from(curve.lane) * apart;
             let point = |tau: f64, rho: f64| -> Point {
                 let (x, y) = frame.at(tau, rho);
                 // Upright parts are moved too, else equal jumps would lie on each other.
@@ -162,7 +207,7 @@ impl Picture for Profile {
                     } else {
                         x
                     },
-                    y + shift,
+                    if rho > 0.0 { y + shift } else { y },
                 )
             };
             let mut path: Vec<Point> = Vec::new();
@@ -182,11 +227,13 @@ impl Picture for Profile {
             };
             pen.path(&path, stroke)?;
         }
-        for (i, curve) in self.curves.iter().enumerate().rev() {
-            let shift = (i as f64 - middle) * apart;
-            for (tau, rho) in &curve.steps[1..curve.steps.len() - 1] {
+        for curve in self.curves.iter().rev() {
+            let shift = f64::from(curve.lane) * apart;
+            let jumps = curve.steps.len().saturating_sub(1);
+            for (tau, rho) in curve.steps.iter().take(jumps).filter(|(_, rho)| *rho > 0.0) {
                 let (x, y) = frame.at(*tau, *rho);
-                pen.mark((x + shift, y + shift), 4.2, curve.look)?;
+                let x = if *tau > 1.0 { x + shift } else { x };
+                pen.mark((x, y + shift), 4.2, curve.look)?;
             }
         }
         self.legend(pen, &frame, width)
@@ -216,9 +263,9 @@ impl Profile {
         for (i, curve) in self.curves.iter().enumerate() {
             let y = frame.top + 24.0 + i as f64 * 22.0;
             sample(pen, (left, y - 4.5), curve.look)?;
-            let name = fit(&curve.name, NORMAL, self.legend - 104.0);
+            let name = fit(&curve.name, NORMAL, self.legend - SCORES);
             pen.text(&name, (left + 36.0, y), NORMAL, Align::Left)?;
-            let score = format!("{:.3}", curve.score);
+            let score = score_words(curve.score);
             pen.text(&score, (width - 14.0, y), NORMAL, Align::Right)?;
         }
         Ok(())

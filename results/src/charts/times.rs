@@ -14,10 +14,10 @@ const ROW: f64 = 24.0;
 const PANEL: f64 = 74.0;
 const TOP: f64 = 66.0;
 /// Space for the axis title under the last panel.
-const BOTTOM: f64 = 34.0;
-/// Width of the strip for studies without a time, and of the column of words.
+const BOTTOM: f64 = 18.0;
+/// Width of the strip for studies without a time, and the most of the column of words.
 const EDGE: f64 = 64.0;
-const WORDS: f64 = 190.0;
+const MOST_WORDS: f64 = 230.0;
 
 /// One submission in one panel.
 struct Row {
@@ -61,7 +61,9 @@ struct Panel {
 pub(super) struct Times {
     title: String,
     panels: Vec<Panel>,
+    /// Widths of the columns of names and of words.
     names: f64,
+    words: f64,
 }
 
 fn finite(time: Option<f64>) -> Option<f64> {
@@ -104,8 +106,13 @@ impl Times {
             })
             .collect();
         let widest = board.rows.iter().map(|r| text_width(&r.submission, NORMAL));
+        let rows = panels.iter().flat_map(|p| &p.rows);
+        let words = rows
+            .map(|r| text_width(&r.words(), SMALL))
+            .fold(60.0, f64::max);
         Self {
             title: board.title.clone(),
+            words: words.min(MOST_WORDS) + 28.0,
             panels,
             names: widest.fold(70.0, f64::max).min(240.0),
         }
@@ -116,7 +123,7 @@ impl Picture for Times {
     fn size(&self) -> (u32, u32) {
         let rows: usize = self.panels.iter().map(|p| p.rows.len()).sum();
         let height = TOP + BOTTOM + self.panels.len() as f64 * PANEL + rows as f64 * ROW;
-        let width = 20.0 + self.names + 16.0 + 480.0 + EDGE + WORDS;
+        let width = 20.0 + self.names + 16.0 + 480.0 + EDGE + self.words;
         (width as u32, height.clamp(240.0, 1e6) as u32)
     }
 
@@ -161,13 +168,13 @@ impl Picture for Times {
                 .flat_map(|r| r.times.iter().copied().chain(r.median));
             let frame = Frame {
                 left: 20.0 + self.names + 16.0,
-                right: width - EDGE - WORDS,
+                right: width - EDGE - self.words,
                 top: top + 30.0,
                 bottom,
                 x: Scale::of_times(times),
                 y: Scale::linear(0.0, 1.0),
             };
-            draw_panel(pen, panel, &frame, self.names)?;
+            draw_panel(pen, panel, &frame, (self.names, self.words))?;
             last = Some(frame);
             top += PANEL + panel.rows.len() as f64 * ROW;
         }
@@ -182,7 +189,7 @@ fn draw_panel<DB: DrawingBackend>(
     pen: &mut Pen<'_, DB>,
     panel: &Panel,
     frame: &Frame,
-    names: f64,
+    (names, words): (f64, f64),
 ) -> Result<(), String> {
     let baseline = frame.top - 8.0;
     let nobody = panel
@@ -247,21 +254,21 @@ fn draw_panel<DB: DrawingBackend>(
             pen.line((frame.x_at(first), y), (frame.x_at(last), y), stroke)?;
         }
         for time in &row.times {
-            pen.faint_mark((frame.x_at(*time), y), 3.4, row.look)?;
+            pen.faint_mark((frame.x_at(*time), y), 3.2, row.look)?;
         }
         if let Some(median) = row.median {
             let x = frame.x_at(median);
             pen.line(
-                (x, y - 9.5),
-                (x, y + 9.5),
+                (x, y - 10.5),
+                (x, y + 10.5),
                 Stroke::solid(row.look.colour, 2.0),
             )?;
-            pen.mark((x, y), 5.4, row.look)?;
+            pen.mark((x, y), 4.8, row.look)?;
         }
         draw_edge(pen, row, frame.right + 6.0, y)?;
-        let words = fit(&row.words(), SMALL, WORDS - 26.0);
+        let result = fit(&row.words(), SMALL, words - 26.0);
         pen.text(
-            &words,
+            &result,
             (frame.right + EDGE + 12.0, y + 4.3),
             SMALL,
             Align::Left,

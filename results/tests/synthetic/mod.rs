@@ -34,7 +34,7 @@ pub fn suite() -> Vec<Work> {
             "digits_mlp",
             "error_rate",
             Direction::Minimize,
-            0.035,
+            0.05,
             (0.91, 0.018),
             6.0,
         ),
