@@ -96,6 +96,7 @@ fn the_page_has_what_a_reader_needs() {
         "other threads worked while the clock stood",
         "loss (lower is better)",
         "accuracy (higher is better)",
+        "steps, 2 crashed",
         "1.18 MiB",
         "150 MiB",
     ] {

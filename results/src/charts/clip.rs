@@ -3,30 +3,18 @@
 use super::frame::Frame;
 use super::pen::Point;
 
-/// The parts of a curve that lie between the ends of the y axis, as points of the picture.
+/// The parts of a curve that lie between the ends of both axes, as points of the picture.
 pub(super) fn within(piece: &[(f64, f64)], frame: &Frame) -> Vec<Vec<Point>> {
     let mut parts: Vec<Vec<Point>> = vec![Vec::new()];
-    let place = |x: f64, u: f64| (x, frame.bottom - u * (frame.bottom - frame.top));
+    let unit = |(x, y): (f64, f64)| [frame.x.raw_unit(x), frame.y.raw_unit(y)];
     for pair in piece.windows(2) {
-        let [a, b] = [pair[0], pair[1]].map(|(x, y)| (frame.x_at(x), frame.y.raw_unit(y)));
-        // Where along the segment it crosses each end of the axis.
-        let cross = |end: f64| (end - a.1) / (b.1 - a.1);
-        let inside = |u: f64| (0.0..=1.0).contains(&u);
-        let (mut from, mut to) = (0.0_f64, 1.0_f64);
-        if a.1 != b.1 {
-            let (first, last) = (cross(0.0).min(cross(1.0)), cross(0.0).max(cross(1.0)));
-            (from, to) = (from.max(first), to.min(last));
-        } else if !inside(a.1) {
+        let (a, b) = (unit(pair[0]), unit(pair[1]));
+        let Some((from, to)) = inside(a, b) else {
             continue;
-        }
-        if from > to {
-            continue;
-        }
+        };
         let at = |t: f64| {
-            place(
-                a.0 + (b.0 - a.0) * t,
-                (a.1 + (b.1 - a.1) * t).clamp(0.0, 1.0),
-            )
+            let [x, y] = [0, 1].map(|i| (a[i] + (b[i] - a[i]) * t).clamp(0.0, 1.0));
+            frame.place(x, y)
         };
         if from > 0.0 {
             parts.push(Vec::new());
@@ -43,6 +31,23 @@ pub(super) fn within(piece: &[(f64, f64)], frame: &Frame) -> Vec<Vec<Point>> {
     }
     parts.retain(|p| p.len() > 1);
     parts
+}
+
+/// Which part of the segment from `a` to `b` lies in the unit square, as shares of its length.
+fn inside(a: [f64; 2], b: [f64; 2]) -> Option<(f64, f64)> {
+    let (mut from, mut to) = (0.0_f64, 1.0_f64);
+    for i in [0, 1] {
+        if a[i] == b[i] {
+            if !(0.0..=1.0).contains(&a[i]) {
+                return None;
+            }
+            continue;
+        }
+        let [low, high] = [0.0, 1.0].map(|end| (end - a[i]) / (b[i] - a[i]));
+        from = from.max(low.min(high));
+        to = to.min(low.max(high));
+    }
+    (from <= to).then_some((from, to))
 }
 
 #[cfg(test)]
@@ -76,5 +81,8 @@ mod tests {
             [(1.0, 0.0), (2.0, 100.0), (4.0, 100.0), (5.0, 0.0)]
         );
         assert_eq!(parts[1], [(9.0, 0.0), (10.0, 100.0)]);
+        // Before the axis starts.
+        let parts = within(&[(-5.0, 0.5), (5.0, 0.5)], &frame);
+        assert_eq!(parts, [vec![(0.0, 50.0), (5.0, 50.0)]]);
     }
 }

@@ -19,15 +19,18 @@ pub(super) struct Frame {
 impl Frame {
     /// Where the value (x, y) lies, held to the area.
     pub fn at(&self, x: f64, y: f64) -> Point {
-        (
-            self.x_at(x),
-            self.bottom - self.y.unit(y) * (self.bottom - self.top),
-        )
+        self.place(self.x.unit(x), self.y.unit(y))
+    }
+
+    /// Where the shares `x` and `y` of the axes lie.
+    pub fn place(&self, x: f64, y: f64) -> Point {
+        let (width, height) = (self.right - self.left, self.bottom - self.top);
+        (self.left + x * width, self.bottom - y * height)
     }
 
     /// Where `x` lies, held to the area.
     pub fn x_at(&self, x: f64) -> f64 {
-        self.left + self.x.unit(x) * (self.right - self.left)
+        self.at(x, 0.0).0
     }
 
     /// Upright grid lines, the x axis and its labels.

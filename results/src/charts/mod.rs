@@ -12,10 +12,12 @@ mod axis;
 mod clip;
 mod curves;
 mod frame;
+mod lines;
 mod palette;
 mod pen;
 mod picture;
 mod profile;
+mod shapes;
 mod times;
 
 use crate::board::Board;

@@ -124,7 +124,10 @@ impl Picture for Times {
         let rows: usize = self.panels.iter().map(|p| p.rows.len()).sum();
         let height = TOP + BOTTOM + self.panels.len() as f64 * PANEL + rows as f64 * ROW;
         let width = 20.0 + self.names + 16.0 + 480.0 + EDGE + self.words;
-        (width as u32, height.clamp(240.0, 1e6) as u32)
+        (
+            width as u32,
+            height.clamp(if rows == 0 { 240.0 } else { 0.0 }, 1e6) as u32,
+        )
     }
 
     fn describe(&self) -> String {

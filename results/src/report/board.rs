@@ -27,8 +27,18 @@ pub(super) fn times(board: &Board) -> Value {
     let rows = body(board, |cell, i| match cell.time {
         Some(time) => {
             let best = board.workloads[i].best_time == Some(time);
-            let steps = or_none(cell.steps, |s| format!("{} steps", number(s)));
-            context! { text => number(time), note => steps, best, failed => false }
+            let steps = cell.steps.map(|s| format!("{} steps", number(s)));
+            let broken = cell
+                .statuses
+                .iter()
+                .filter(|(status, _)| status.is_failure());
+            let broken = broken.map(|(status, n)| format!("{n} {}", word(*status)));
+            let note = steps
+                .into_iter()
+                .chain(broken)
+                .collect::<Vec<_>>()
+                .join(", ");
+            context! { text => number(time), note, best, failed => false }
         }
         None => without_time(cell),
     });

@@ -226,7 +226,6 @@ pub(super) fn clock(trials: &[&Trial]) -> Vec<Value> {
             sum(|c| c.prepare),
             sum(|c| c.background),
             sum(ClockParts::on_clock),
-            sum(|c| c.warm_up),
             sum(|c| c.setup),
             sum(|c| c.input_wait),
             sum(|c| c.evaluation),
@@ -241,7 +240,8 @@ pub(super) fn clock(trials: &[&Trial]) -> Vec<Value> {
             submission,
             trials => own.len(),
             parts,
-            worst => percent(worst),
+                warm_up => number(sum(|c| c.warm_up)),
+                worst => percent(worst),
             // The record's own closure rule.
             open => worst.abs() > 0.01,
         }
