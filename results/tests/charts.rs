@@ -440,8 +440,9 @@ fn sample_pictures() {
             }
             if i == 5 {
                 let last = t.evals.len() as u64;
-                t.evals.push(eval(last, 400.0, "loss", 1e12));
-                t.evals.push(eval(last + 1, 420.0, "loss", f64::NAN));
+                let end = t.evals[t.evals.len() - 1].clock;
+                t.evals.push(eval(last, end * 1.02, "loss", 1e12));
+                t.evals.push(eval(last + 1, end * 1.04, "loss", f64::NAN));
                 t.record.status = Status::Diverged;
                 t.record.outcome.time_to_target = None;
             }

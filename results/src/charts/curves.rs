@@ -233,7 +233,14 @@ fn draw_line<DB: DrawingBackend>(
         }
     };
     for piece in &line.pieces {
-        if let [(x, y)] = piece[..] {
+        // A logarithmic axis has no place for the evaluation before the clock starts.
+        let hidden = if frame.x.is_log() {
+            piece.partition_point(|p| p.0 <= 0.0)
+        } else {
+            0
+        };
+        let piece = &piece[hidden..];
+        if let [(x, y)] = *piece {
             pen.faint_mark(frame.at(x, y), 2.6, line.look)?;
         }
         for part in within(piece, frame) {

@@ -94,6 +94,16 @@ impl Frame {
     }
 }
 
+/// Heading of a picture of the suite `title`.
+pub(super) fn heading(what: &str, title: &str, width: f64) -> String {
+    let text = if title.is_empty() {
+        what.to_string()
+    } else {
+        format!("{what}: {title}")
+    };
+    fit(&text, LARGE, width - 40.0)
+}
+
 /// A picture that has nothing to show says so.
 pub(super) fn empty<DB: DrawingBackend>(
     pen: &mut Pen<'_, DB>,

@@ -1,7 +1,7 @@
 //! Performance profile: who is how often how close to the fastest.
 
 use super::axis::Scale;
-use super::frame::{Frame, empty};
+use super::frame::{Frame, empty, heading};
 use super::palette::{Look, Palette};
 use super::pen::{Align, LARGE, NORMAL, Pen, Point, SMALL, Stroke, fit, text_width};
 use super::picture::Picture;
@@ -158,11 +158,7 @@ impl Picture for Profile {
     fn draw<DB: DrawingBackend>(&self, pen: &mut Pen<'_, DB>) -> Result<(), String> {
         let (width, height) = self.size();
         let (width, height) = (f64::from(width), f64::from(height));
-        let title = fit(
-            &format!("Performance profile: {}", self.title),
-            LARGE,
-            width - 40.0,
-        );
+        let title = heading("Performance profile", &self.title, width);
         pen.text(&title, (20.0, 28.0), LARGE, Align::Left)?;
         if self.curves.is_empty() || self.workloads == 0 {
             return empty(

@@ -1,7 +1,7 @@
 //! Time to target: every study, their median, and what has no time.
 
 use super::axis::{Scale, seconds};
-use super::frame::{Frame, empty};
+use super::frame::{Frame, empty, heading};
 use super::palette::{INK, Look, MUTED, Palette, STRIP};
 use super::pen::{Align, LARGE, NORMAL, Pen, SMALL, Stroke, fit, text_width};
 use super::picture::Picture;
@@ -141,11 +141,7 @@ impl Picture for Times {
     fn draw<DB: DrawingBackend>(&self, pen: &mut Pen<'_, DB>) -> Result<(), String> {
         let (width, height) = self.size();
         let (width, height) = (f64::from(width), f64::from(height));
-        let title = fit(
-            &format!("Time to target: {}", self.title),
-            LARGE,
-            width - 40.0,
-        );
+        let title = heading("Time to target", &self.title, width);
         pen.text(&title, (20.0, 28.0), LARGE, Align::Left)?;
         if self.panels.iter().all(|p| p.rows.is_empty()) {
             return empty(
