@@ -11,15 +11,19 @@
 //! - [`score`], [`bootstrap`]: from times to scores, ranks and their intervals.
 //! - [`assemble`]: from runs to a board.
 //! - [`tables`], [`render`]: Parquet and CSV tables; the board as text.
+//! - [`charts`]: performance profile, times to target and validation curves, as PNG and SVG.
+//! - [`report`]: one self-contained HTML page.
 
 pub mod assemble;
 pub mod board;
 pub mod bootstrap;
+pub mod charts;
 pub mod error;
 pub mod log;
 pub mod measures;
 pub mod record;
 pub mod render;
+pub mod report;
 pub mod run;
 pub mod score;
 pub mod tables;
