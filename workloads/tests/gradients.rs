@@ -1,0 +1,185 @@
+//! The gradients of each model against central differences of its loss, on tiny sizes.
+
+mod common;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use common::{lock, training_device};
+use velodrome_harness::contract::{
+    Batch, HostBatch, HostField, HostValues, Model, Network, ParamInfo, PassOptions, Trained,
+};
+use velodrome_workloads::models::{
+    Activation, Gpt, GptConfig, Mlp, MlpConfig, NormPlace, ResNet, ResNetConfig,
+};
+
+/// Step of the differences. The rounding of a loss near 2 in 32 bits is some 2e-7, which the
+/// difference divides by 2 * STEP; the curvature adds about STEP^2.
+const STEP: f32 = 3e-3;
+/// Largest allowed difference, beside 1 % of the gradient.
+const TOLERANCE: f64 = 1e-3;
+
+fn quiet() -> PassOptions {
+    PassOptions {
+        update_norm: false,
+        label_smoothing: 0.1,
+        ..PassOptions::default()
+    }
+}
+
+/// The loss of a training pass, averaged in 64 bits.
+fn loss(model: &mut dyn Model, batch: &Batch) -> f64 {
+    let losses = model.pass(batch, &quiet()).unwrap().losses;
+    let losses: Vec<f32> = losses.into_data().try_to_vec().unwrap();
+    losses.iter().map(|l| f64::from(*l)).sum::<f64>() / losses.len() as f64
+}
+
+fn shift(model: &mut dyn Model, param: usize, element: usize, by: f32) {
+    model.map(&mut |info: &ParamInfo, flat: Tensor<1>| {
+        if info.index != param {
+            return flat;
+        }
+        let mut values: Vec<f32> = flat.into_data().try_to_vec().unwrap();
+        values[element] += by;
+        let n = values.len();
+        Tensor::from_data(TensorData::new(values, [n]), &Device::flex())
+    });
+}
+
+/// Checks some elements of every parameter.
+fn check<N: Network>(network: N, batch: &Batch) {
+    let mut model = Trained::new(network);
+    let gradients = model.pass(batch, &quiet()).unwrap().gradients;
+    let params = model.params().clone();
+    let mut largest = 0f64;
+    for param in params.iter() {
+        let gradient: Vec<f32> = gradients
+            .get(param)
+            .unwrap()
+            .into_data()
+            .try_to_vec()
+            .unwrap();
+        let snapshot = model.snapshot();
+        let stride = (param.len() / 4).max(1);
+        for element in (0..param.len()).step_by(stride) {
+            shift(&mut model, param.index, element, STEP);
+            let above = loss(&mut model, batch);
+            shift(&mut model, param.index, element, -2.0 * STEP);
+            let below = loss(&mut model, batch);
+            model.restore(&snapshot).unwrap();
+            let difference = (above - below) / (2.0 * f64::from(STEP));
+            let exact = f64::from(gradient[element]);
+            largest = largest.max(exact.abs());
+            assert!(
+                (difference - exact).abs() < TOLERANCE + 0.01 * exact.abs(),
+                "{:?} {element}: gradient {exact}, differences {difference}",
+                param
+            );
+        }
+    }
+    assert!(
+        largest > 0.01,
+        "the gradients are too small to say anything"
+    );
+}
+
+/// Numbers between -1 and 1 without a pattern.
+fn noise(n: usize) -> Vec<f32> {
+    (0..n)
+        .map(|i| ((i as f32 * 12.9898).sin() * 43758.547).fract())
+        .collect()
+}
+
+fn images(shape: &[usize], labels: &[i32]) -> Batch {
+    let mut full = vec![labels.len()];
+    full.extend(shape);
+    let n = full.iter().product();
+    let host = HostBatch {
+        fields: vec![
+            HostField {
+                name: "image",
+                shape: full,
+                values: HostValues::Float(noise(n)),
+            },
+            HostField {
+                name: "label",
+                shape: vec![labels.len()],
+                values: HostValues::Int(labels.to_vec()),
+            },
+        ],
+        examples: labels.len(),
+        units: labels.len(),
+    };
+    Batch::from_host(host, (0..labels.len()).collect(), &training_device())
+}
+
+#[test]
+fn mlp() {
+    let _lock = lock();
+    let device = training_device();
+    for activation in [Activation::Tanh, Activation::Gelu] {
+        device.seed(1);
+        let config = MlpConfig {
+            input: 5,
+            hidden: vec![6, 4],
+            classes: 3,
+            activation,
+            dropout: 0.0,
+        };
+        check(Mlp::new(&config, &device), &images(&[5], &[0, 2, 1, 1]));
+    }
+}
+
+/// With a smooth activation, since differences across the kink of ReLU are no gradients.
+#[test]
+fn resnet() {
+    let _lock = lock();
+    let device = training_device();
+    for preactivation in [false, true] {
+        device.seed(2);
+        let config = ResNetConfig {
+            side: 8,
+            widths: vec![3, 4],
+            blocks: 1,
+            classes: 3,
+            activation: Activation::Tanh,
+            preactivation,
+            norm_scale: 1.0,
+            dropout: 0.0,
+        };
+        check(
+            ResNet::new(&config, &device),
+            &images(&[1, 8, 8], &[0, 2, 1, 1]),
+        );
+    }
+}
+
+#[test]
+fn gpt() {
+    let _lock = lock();
+    let device = training_device();
+    for norm in [NormPlace::Pre, NormPlace::Post] {
+        device.seed(3);
+        let config = GptConfig {
+            vocabulary: 7,
+            context: 6,
+            width: 8,
+            heads: 2,
+            layers: 2,
+            feed_forward: 12,
+            activation: Activation::Gelu,
+            norm,
+            initial_std: 0.3,
+            dropout: 0.0,
+        };
+        let host = HostBatch {
+            fields: vec![HostField {
+                name: "tokens",
+                shape: vec![2, 7],
+                values: HostValues::Int(vec![1, 4, 2, 6, 0, 3, 5, 5, 3, 3, 1, 0, 6, 2]),
+            }],
+            examples: 2,
+            units: 12,
+        };
+        let batch = Batch::from_host(host, vec![0, 1], &device);
+        check(Gpt::new(&config, &device).unwrap(), &batch);
+    }
+}
