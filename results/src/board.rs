@@ -48,8 +48,9 @@ pub struct BoardRow {
     pub score_interval: Option<(f64, f64)>,
     /// Bootstrap interval of the rank over studies.
     pub rank_interval: Option<(usize, usize)>,
-    /// Ranks (best, worst) that the row takes when any one other submission is left out, after
-    /// the gap is closed; (rank, rank) means that the order does not depend on the others.
+    /// Ranks (best, worst) that the row takes when any one other submission is left out, in the
+    /// numbering of this board (where one ahead leaves, its place stays empty); (rank, rank) means
+    /// that the order does not depend on the others. `None` for a lone submission.
     pub rank_leave_one_out: Option<(usize, usize)>,
     /// One cell per workload, in the board's order.
     pub cells: Vec<BoardCell>,

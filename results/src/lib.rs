@@ -8,13 +8,21 @@
 //! - [`log`]: the append-only, self-checking evaluation log.
 //! - [`run`]: a run directory as a whole, read back with every fault named.
 //! - [`board`]: the scored table as data.
+//! - [`score`], [`bootstrap`]: from times to scores, ranks and their intervals.
+//! - [`assemble`]: from runs to a board.
+//! - [`tables`], [`render`]: Parquet and CSV tables; the board as text.
 
+pub mod assemble;
 pub mod board;
+pub mod bootstrap;
 pub mod error;
 pub mod log;
 pub mod measures;
 pub mod record;
+pub mod render;
 pub mod run;
+pub mod score;
+pub mod tables;
 
 pub use error::RecordError;
 pub use record::{

@@ -103,21 +103,32 @@ impl EvalLog {
 
 /// Reads a whole log; the first damaged line is an error that names it.
 pub fn read(path: &Path) -> Result<Vec<EvalRecord>, RecordError> {
-    let text = std::fs::read_to_string(path).map_err(|e| RecordError::io(path, "read", e))?;
-    text.lines()
-        .enumerate()
-        .map(|(i, line)| decode(line).map_err(|m| RecordError::damaged(path, i + 1, m)))
-        .collect()
+    let bytes = std::fs::read(path).map_err(|e| RecordError::io(path, "read", e))?;
+    lines(path, bytes.strip_suffix(b"\n").unwrap_or(&bytes))
 }
 
 /// Reads a log whose trial is still running or was interrupted: a last line without its newline
 /// is a write in flight and is left out; any other damage is an error.
 pub fn read_running(path: &Path) -> Result<Vec<EvalRecord>, RecordError> {
-    let text = std::fs::read_to_string(path).map_err(|e| RecordError::io(path, "read", e))?;
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    whole
-        .lines()
+    let bytes = std::fs::read(path).map_err(|e| RecordError::io(path, "read", e))?;
+    let end = bytes.iter().rposition(|b| *b == b'\n').unwrap_or(0);
+    lines(path, &bytes[..end])
+}
+
+/// Decodes lines without their last newline. They are split as bytes, since one flipped bit can
+/// make a line invalid UTF-8, and that too must be found at its line.
+fn lines(path: &Path, bytes: &[u8]) -> Result<Vec<EvalRecord>, RecordError> {
+    if bytes.is_empty() {
+        return Ok(Vec::new());
+    }
+    bytes
+        .split(|b| *b == b'\n')
         .enumerate()
-        .map(|(i, line)| decode(line).map_err(|m| RecordError::damaged(path, i + 1, m)))
+        .map(|(i, line)| {
+            std::str::from_utf8(line)
+                .map_err(|e| format!("not valid UTF-8: {e}"))
+                .and_then(decode)
+                .map_err(|m| RecordError::damaged(path, i + 1, m))
+        })
         .collect()
 }

@@ -322,6 +322,8 @@ pub struct Outcome {
     pub parameters: u64,
     /// Peak resident memory of the trial's process in bytes, where the system tells.
     pub peak_memory_bytes: Option<u64>,
+    /// Work at the last evaluation.
+    pub last_eval_work: u64,
     /// How often the trial was resumed from a checkpoint.
     pub resumes: u32,
 }

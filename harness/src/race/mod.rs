@@ -1,9 +1,32 @@
 //! The race: from a suite to records.
+//!
+//! [`suite`] (a file) -> [`plan`] (a list of trials, each with a content hash) -> [`runner`] (one
+//! process per trial, watched) -> [`child`] (that process) -> [`trial`] (workload, submission and
+//! [`clock`] in, log and record out).
 
+pub mod checkpoint;
+pub mod child;
+pub mod clock;
+pub mod device;
 pub mod event;
+mod findings;
+pub mod fingerprint;
 pub mod halton;
+pub mod histogram;
+pub mod input;
+pub mod lock;
+pub mod plan;
+pub mod runner;
+mod runner_scan;
 pub mod suite;
 pub mod time;
+pub mod trial;
+mod watch;
 
+pub use child::{CHILD_ERROR, ChildError, child};
+pub use device::{DeviceError, built_devices, device};
 pub use event::Event;
+pub use lock::LockError;
+pub use plan::{Plan, PlanError, plan};
+pub use runner::{RaceError, RunOptions, RunSummary, run};
 pub use suite::{Cadence, Limits, Override, Suite, SuiteError};

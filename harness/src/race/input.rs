@@ -1,0 +1,258 @@
+//! The input queue: batches prepared ahead by one thread, in an order that the data seed fixes.
+
+use super::time::TimeSource;
+use crate::contract::{Batch, Dataset, HostBatch, Queue, SubmissionError};
+use crate::seed::mix;
+use burn::tensor::Device;
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Batches that are asked for ahead.
+const AHEAD: usize = 4;
+
+/// The order of training examples: epoch after epoch, each a fresh permutation. Position `p` of
+/// the endless stream depends on the seed alone.
+pub struct Order {
+    seed: u64,
+    len: usize,
+    epoch: Option<u64>,
+    permutation: Vec<u32>,
+}
+
+impl Order {
+    /// The order of `len` examples that `seed` fixes.
+    pub fn new(seed: u64, len: usize) -> Self {
+        Self {
+            seed,
+            len,
+            epoch: None,
+            permutation: Vec::new(),
+        }
+    }
+
+    /// Example at position `position` of the stream.
+    pub fn at(&mut self, position: u64) -> usize {
+        let len = self.len as u64;
+        let epoch = position / len;
+        if self.epoch != Some(epoch) {
+            self.permutation = (0..self.len as u32).collect();
+            let mut rng = ChaCha8Rng::seed_from_u64(mix(self.seed, epoch));
+            self.permutation.shuffle(&mut rng);
+            self.epoch = Some(epoch);
+        }
+        let offset = (position % len) as usize;
+        self.permutation.get(offset).map_or(0, |&i| i as usize)
+    }
+}
+
+struct Request {
+    position: u64,
+    examples: usize,
+}
+
+struct Prepared {
+    position: u64,
+    ids: Vec<usize>,
+    batch: HostBatch,
+}
+
+/// The queue of one trial.
+pub struct InputQueue {
+    requests: Sender<Request>,
+    prepared: Receiver<Prepared>,
+    /// Positions asked for and not yet taken, in order.
+    pending: VecDeque<(u64, usize)>,
+    next_request: u64,
+    position: u64,
+    batch_size: usize,
+    device: Device,
+    time: Arc<dyn TimeSource>,
+    waited: Duration,
+}
+
+impl InputQueue {
+    /// Starts the preparing thread over `data`, from position `position` of the stream. The
+    /// thread ends when the queue is dropped.
+    pub fn start(
+        data: Arc<dyn Dataset>,
+        seed: u64,
+        position: u64,
+        batch_size: usize,
+        device: Device,
+        time: Arc<dyn TimeSource>,
+    ) -> Result<Self, std::io::Error> {
+        let (requests, inbox) = unbounded::<Request>();
+        let (outbox, prepared) = bounded::<Prepared>(AHEAD);
+        std::thread::Builder::new()
+            .name("velodrome-input".into())
+            .spawn(move || {
+                let mut order = Order::new(seed, data.len());
+                for request in inbox {
+                    let ids: Vec<usize> = (0..request.examples as u64)
+                        .map(|i| order.at(request.position + i))
+                        .collect();
+                    let batch = data.batch(&ids);
+                    let prepared = Prepared {
+                        position: request.position,
+                        ids,
+                        batch,
+                    };
+                    if outbox.send(prepared).is_err() {
+                        return;
+                    }
+                }
+            })?;
+        let mut queue = Self {
+            requests,
+            prepared,
+            pending: VecDeque::new(),
+            next_request: position,
+            position,
+            batch_size,
+            device,
+            time,
+            waited: Duration::ZERO,
+        };
+        // A thread that died is reported by the first `next`, which has an error to return.
+        let _ = queue.ask_ahead();
+        Ok(queue)
+    }
+
+    /// Position of the next example in the stream.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Time spent waiting since this was last asked.
+    pub fn take_waited(&mut self) -> Duration {
+        std::mem::take(&mut self.waited)
+    }
+
+    fn ask_ahead(&mut self) -> Result<(), SubmissionError> {
+        while self.pending.len() < AHEAD {
+            let request = Request {
+                position: self.next_request,
+                examples: self.batch_size,
+            };
+            self.requests.send(request).map_err(|_| broken())?;
+            self.pending.push_back((self.next_request, self.batch_size));
+            self.next_request += self.batch_size as u64;
+        }
+        Ok(())
+    }
+}
+
+fn broken() -> SubmissionError {
+    SubmissionError::Queue("the thread that prepares batches has died".into())
+}
+
+impl Queue for InputQueue {
+    fn next(&mut self) -> Result<Batch, SubmissionError> {
+        let start = self.time.now();
+        self.ask_ahead()?;
+        let Prepared { ids, batch, .. } = loop {
+            let prepared = self.prepared.recv().map_err(|_| broken())?;
+            // Batches asked for before a change of the batch size are dropped.
+            if self.pending.front() == Some(&(prepared.position, prepared.ids.len())) {
+                break prepared;
+            }
+        };
+        self.pending.pop_front();
+        self.position += ids.len() as u64;
+        self.ask_ahead()?;
+        let batch = Batch::from_host(batch, ids, &self.device);
+        self.waited += self.time.now().saturating_sub(start);
+        Ok(batch)
+    }
+
+    fn batch_size(&self) -> usize {
+        self.batch_size
+    }
+
+    fn set_batch_size(&mut self, examples: usize) {
+        if examples == self.batch_size || examples == 0 {
+            return;
+        }
+        self.batch_size = examples;
+        self.pending.clear();
+        self.next_request = self.position;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::time::FakeTime;
+    use super::*;
+    use crate::contract::{HostField, HostValues};
+
+    struct Numbers(usize);
+
+    impl Dataset for Numbers {
+        fn len(&self) -> usize {
+            self.0
+        }
+
+        fn batch(&self, indices: &[usize]) -> HostBatch {
+            HostBatch {
+                fields: vec![HostField {
+                    name: "number",
+                    shape: vec![indices.len()],
+                    values: HostValues::Int(indices.iter().map(|&i| i as i32).collect()),
+                }],
+                examples: indices.len(),
+                units: indices.len(),
+            }
+        }
+    }
+
+    fn queue(position: u64, batch_size: usize) -> InputQueue {
+        InputQueue::start(
+            Arc::new(Numbers(10)),
+            3,
+            position,
+            batch_size,
+            Device::flex(),
+            Arc::new(FakeTime::default()),
+        )
+        .unwrap()
+    }
+
+    fn take(queue: &mut InputQueue, batches: usize) -> Vec<usize> {
+        (0..batches)
+            .flat_map(|_| queue.next().unwrap().ids().to_vec())
+            .collect()
+    }
+
+    #[test]
+    fn an_epoch_holds_every_example_once_and_epochs_differ() {
+        let ids = take(&mut queue(0, 5), 4);
+        let sorted = |part: &[usize]| {
+            let mut part = part.to_vec();
+            part.sort_unstable();
+            part
+        };
+        assert_eq!(sorted(&ids[..10]), (0..10).collect::<Vec<_>>());
+        assert_eq!(sorted(&ids[10..]), (0..10).collect::<Vec<_>>());
+        assert_ne!(ids[..10], ids[10..]);
+    }
+
+    #[test]
+    fn the_stream_does_not_depend_on_batch_sizes_or_on_where_it_is_resumed() {
+        let whole = take(&mut queue(0, 1), 40);
+        assert_eq!(take(&mut queue(0, 8), 5), whole);
+        assert_eq!(take(&mut queue(13, 3), 9), whole[13..]);
+        let mut changing = queue(0, 4);
+        let mut ids = take(&mut changing, 2);
+        changing.set_batch_size(6);
+        ids.extend(take(&mut changing, 2));
+        changing.set_batch_size(2);
+        ids.extend(take(&mut changing, 10));
+        assert_eq!(ids, whole);
+        assert_eq!(changing.position(), 40);
+    }
+}

@@ -1,0 +1,351 @@
+//! The plan: every trial of a suite, with its point, its seeds and a content hash.
+
+use super::device::{DeviceError, device};
+use super::fingerprint::{cores, hex, sha256_of, take};
+use super::halton;
+use super::suite::{Cadence, Limits, Override, Suite, SuiteError};
+use crate::contract::{Point, Ruleset, SearchSpace, Submission, WorkloadSpec};
+use crate::registry::{Registry, RegistryError, nearest};
+use crate::seed::derive;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use toml::Spanned;
+use velodrome_results::record::TRIAL_FORMAT;
+use velodrome_results::{Budget, Outcome, Seeds, Status, TrialRecord};
+
+/// Why a suite gives no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A name or a value in the suite file is wrong.
+    #[error(transparent)]
+    Suite(#[from] SuiteError),
+    /// The device is not there.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// This program's own file cannot be read, so its hash is unknown.
+    #[error("cannot read this program's own file, whose hash every record holds: {0}")]
+    Executable(std::io::Error),
+}
+
+/// A plan.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Name of the suite.
+    pub suite: String,
+    /// Ruleset.
+    pub ruleset: Ruleset,
+    /// When trials are evaluated.
+    pub cadence: Cadence,
+    /// Seed of the suite.
+    pub seed: u64,
+    /// Limits.
+    pub limits: Limits,
+    /// The trials in racing order, each as the record that it will become.
+    pub trials: Vec<TrialRecord>,
+}
+
+impl Plan {
+    /// Content hash over all trials, in hexadecimal.
+    pub fn hash(&self) -> String {
+        let mut hash = Sha256::new();
+        for trial in &self.trials {
+            hash.update(trial.hash.as_bytes());
+        }
+        hex(&hash.finalize()[..8])
+    }
+
+    /// The part of the plan that machine `index` (from 1) of `of` machines races.
+    pub fn shard(mut self, index: u32, of: u32) -> Self {
+        let mut number = 0;
+        self.trials.retain(|_| {
+            number += 1;
+            (number - 1) % of.max(1) == index.saturating_sub(1)
+        });
+        self
+    }
+}
+
+/// Plans a suite. Names are looked up in `registry`; errors name the file, the line and the
+/// nearest valid name.
+pub fn plan(suite: &Suite, registry: &Registry) -> Result<Plan, PlanError> {
+    device(&suite.device)?;
+    let workloads = suite
+        .workloads
+        .iter()
+        .map(|name| {
+            registry
+                .workload(name.get_ref())
+                .map_err(|e| located(suite, name, e))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let submissions = suite
+        .submissions
+        .iter()
+        .map(|name| {
+            let submission = registry
+                .submission(name.get_ref())
+                .map_err(|e| located(suite, name, e))?;
+            check_submission(suite, name, &submission)?;
+            Ok(submission)
+        })
+        .collect::<Result<Vec<_>, PlanError>>()?;
+    check_list(suite, "workloads", &suite.workloads)?;
+    check_list(suite, "submissions", &suite.submissions)?;
+    check_keys(suite, "overrides", suite.overrides.keys(), &suite.workloads)?;
+    check_keys(suite, "points", suite.points.keys(), &suite.submissions)?;
+    let executable = executable_hash().map_err(PlanError::Executable)?;
+    let threads = suite.threads.unwrap_or_else(cores);
+    let fingerprint = take(&suite.device, threads, &executable);
+    let mut trials = Vec::new();
+    for workload in &workloads {
+        let spec = workload.spec();
+        let change = find(&suite.overrides, &spec.name)
+            .cloned()
+            .unwrap_or_default();
+        for submission in &submissions {
+            for study in 1..=suite.studies {
+                let points = points_of(suite, submission.as_ref(), study)?;
+                for (trial, point) in (1..).zip(points) {
+                    let mut record = blank(
+                        suite,
+                        &spec,
+                        submission.as_ref(),
+                        study,
+                        trial,
+                        point,
+                        &change,
+                    );
+                    record.threads = threads;
+                    record.fingerprint = fingerprint.clone();
+                    record.hash = content_hash(&record, &spec, submission.as_ref());
+                    trials.push(record);
+                }
+            }
+        }
+    }
+    Ok(Plan {
+        suite: suite.name.clone(),
+        ruleset: suite.ruleset,
+        cadence: suite.cadence,
+        seed: suite.seed,
+        limits: suite.limits.clone(),
+        trials,
+    })
+}
+
+fn located(suite: &Suite, name: &Spanned<String>, error: RegistryError) -> SuiteError {
+    suite.fault(name.span().start, error.to_string())
+}
+
+fn check_submission(
+    suite: &Suite,
+    name: &Spanned<String>,
+    submission: &Arc<dyn Submission>,
+) -> Result<(), PlanError> {
+    let description = submission.describe();
+    if !description.rulesets.contains(&suite.ruleset) {
+        let message = format!(
+            "`{}` does not race under the ruleset `{}`",
+            description.name,
+            suite.ruleset.as_str()
+        );
+        return Err(suite.fault(name.span().start, message).into());
+    }
+    let faults = submission.search_space().faults();
+    if !faults.is_empty() {
+        let message = format!(
+            "search space of `{}`: {}",
+            description.name,
+            faults.join("; ")
+        );
+        return Err(suite.fault(name.span().start, message).into());
+    }
+    Ok(())
+}
+
+/// A list of names must not be empty and must not repeat.
+fn check_list(suite: &Suite, list: &str, names: &[Spanned<String>]) -> Result<(), PlanError> {
+    if names.is_empty() {
+        return Err(suite.fault(0, format!("`{list}` is empty")).into());
+    }
+    for (i, name) in names.iter().enumerate() {
+        if names[..i].iter().any(|n| n.get_ref() == name.get_ref()) {
+            let message = format!("`{}` stands twice in `{list}`", name.get_ref());
+            return Err(suite.fault(name.span().start, message).into());
+        }
+    }
+    Ok(())
+}
+
+fn check_keys<'a>(
+    suite: &Suite,
+    table: &str,
+    keys: impl Iterator<Item = &'a Spanned<String>>,
+    names: &[Spanned<String>],
+) -> Result<(), PlanError> {
+    for key in keys {
+        if names.iter().any(|n| n.get_ref() == key.get_ref()) {
+            continue;
+        }
+        let near = nearest(key.get_ref(), names.iter().map(|n| n.get_ref().as_str()));
+        let hint = near.map_or(String::new(), |n| format!("; did you mean `{n}`?"));
+        let message = format!(
+            "`{table}.{}` names nothing that this suite races{hint}",
+            key.get_ref()
+        );
+        return Err(suite.fault(key.span().start, message).into());
+    }
+    Ok(())
+}
+
+fn find<'a, T>(map: &'a BTreeMap<Spanned<String>, T>, name: &str) -> Option<&'a T> {
+    map.iter()
+        .find(|(k, _)| k.get_ref() == name)
+        .map(|(_, v)| v)
+}
+
+/// The points of one study, in trial order.
+fn points_of(
+    suite: &Suite,
+    submission: &dyn Submission,
+    study: u32,
+) -> Result<Vec<Point>, PlanError> {
+    let name = submission.describe().name;
+    let space = submission.search_space();
+    if let Some(fixed) = find(&suite.points, name) {
+        let points = fixed
+            .iter()
+            .map(|values| fixed_point(suite, name, &space, values))
+            .collect::<Result<Vec<_>, _>>()?;
+        if suite.ruleset == Ruleset::SelfTuning && points.len() > 1 {
+            let message = format!(
+                "`points.{name}` lists {} points, but the self-tuning ruleset has one trial per \
+                 study",
+                points.len()
+            );
+            return Err(suite.fault(0, message).into());
+        }
+        return Ok(points);
+    }
+    if suite.ruleset == Ruleset::SelfTuning {
+        return Ok(vec![space.default_point()]);
+    }
+    // Consecutive parts of one sequence, so that no two studies try the same point.
+    let seed = derive(suite.seed, &["points", name]);
+    let first = u64::from(study - 1) * u64::from(suite.trials);
+    Ok((0..u64::from(suite.trials))
+        .map(|t| halton::point(&space, seed, first + t))
+        .collect())
+}
+
+fn fixed_point(
+    suite: &Suite,
+    submission: &str,
+    space: &SearchSpace,
+    values: &BTreeMap<Spanned<String>, f64>,
+) -> Result<Point, PlanError> {
+    let mut point = space.default_point();
+    for (key, value) in values {
+        match point.0.get_mut(key.get_ref()) {
+            Some(slot) => *slot = *value,
+            None => {
+                let near = nearest(key.get_ref(), space.names());
+                let hint = near.map_or(String::new(), |n| format!("; did you mean `{n}`?"));
+                let message = format!(
+                    "`{submission}` has no hyperparameter `{}`{hint}",
+                    key.get_ref()
+                );
+                return Err(suite.fault(key.span().start, message).into());
+            }
+        }
+    }
+    Ok(point)
+}
+
+/// The record of a trial that has not been raced.
+fn blank(
+    suite: &Suite,
+    spec: &WorkloadSpec,
+    submission: &dyn Submission,
+    study: u32,
+    trial: u32,
+    point: Point,
+    change: &Override,
+) -> TrialRecord {
+    let name = submission.describe().name;
+    let repetition = [study.to_string(), trial.to_string()];
+    // Not by submission: all riders of a study meet the same data order and the same initial
+    // model, so that their differences are paired.
+    let seed = |axis: &str| {
+        derive(
+            suite.seed,
+            &[axis, &spec.name, &repetition[0], &repetition[1]],
+        )
+    };
+    let by_clock = suite.cadence == Cadence::Clock;
+    let every_work = change.eval_every_work.unwrap_or(spec.eval_every_work);
+    let budget = Budget {
+        work: change.budget_work.unwrap_or(spec.budget.work),
+        seconds: change.budget_seconds.unwrap_or(spec.budget.seconds),
+    };
+    TrialRecord {
+        format: TRIAL_FORMAT.to_string(),
+        id: format!("{}.{name}.study-{study}.trial-{trial}", spec.name),
+        hash: String::new(),
+        workload: spec.name.clone(),
+        base: spec.base.clone(),
+        submission: name.to_string(),
+        ruleset: suite.ruleset.as_str().to_string(),
+        study,
+        trial,
+        point: point.0,
+        seeds: Seeds {
+            data: seed("data"),
+            model: seed("model"),
+            algorithm: seed("algorithm"),
+        },
+        device: suite.device.clone(),
+        threads: 0,
+        target: spec.target.clone(),
+        eval_every_work: if by_clock { 0 } else { every_work.max(1) },
+        // By the clock, a fiftieth of the budget unless the suite says otherwise.
+        eval_every_seconds: if by_clock {
+            change.eval_every_seconds.unwrap_or(budget.seconds / 50.0)
+        } else {
+            0.0
+        },
+        budget,
+        fingerprint: velodrome_results::Fingerprint::default(),
+        status: Status::Running,
+        ended_by: None,
+        reason: None,
+        outcome: Outcome::default(),
+        findings: Vec::new(),
+    }
+}
+
+/// Hash over everything that can change a trial's outcome: the protocol, the workload in full,
+/// the submission's version and space, and the executable itself, so that results of an edited
+/// program are never mistaken for those of the old one.
+fn content_hash(record: &TrialRecord, spec: &WorkloadSpec, submission: &dyn Submission) -> String {
+    let content = serde_json::json!({
+        "record": record,
+        "workload": spec,
+        "submission": submission.describe(),
+        "space": submission.search_space(),
+    });
+    let mut hash = Sha256::new();
+    hash.update(content.to_string().as_bytes());
+    hex(&hash.finalize()[..8])
+}
+
+/// SHA-256 of this executable, read once.
+fn executable_hash() -> std::io::Result<String> {
+    static HASH: OnceLock<String> = OnceLock::new();
+    if let Some(hash) = HASH.get() {
+        return Ok(hash.clone());
+    }
+    let hash = sha256_of(&std::env::current_exe()?)?;
+    Ok(HASH.get_or_init(|| hash).clone())
+}

@@ -1,0 +1,571 @@
+//! One trial, in this process: workload, submission and clock in, log and record out.
+
+use super::checkpoint::{Checkpoint, Header};
+use super::clock::{Clock, Phase};
+use super::event::Event;
+use super::histogram::Histogram;
+use super::input::InputQueue;
+use super::time::TimeSource;
+use crate::contract::{
+    Algorithm, Batch, Dataset, ModelError, Queue, Ruleset, Splits, StartContext, State,
+    StepContext, Submission, SubmissionError, Trainee, Workload, WorkloadError, WorkloadSpec,
+};
+use burn::tensor::Device;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use velodrome_results::log::{self, EvalLog};
+use velodrome_results::measures::Measures;
+use velodrome_results::{EndedBy, EvalRecord, RecordError, Status, TrialRecord};
+
+/// The first steps, whose time is booked as warm-up too and left out of the step summary.
+const WARM_UP_STEPS: u64 = 5;
+/// So many training losses in a row that are not finite end a trial as `diverged`.
+const BAD_LOSSES: u32 = 10;
+/// Least time between two progress events.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
+/// Why a trial ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum Stop {
+    /// The submission returned an error.
+    #[error("the submission failed: {0}")]
+    Submission(#[from] SubmissionError),
+    /// The workload could not be opened or built.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
+    /// The harness's own use of the model failed.
+    #[error("evaluation failed: {0}")]
+    Model(#[from] ModelError),
+    /// A record could not be read or written: not the submission's fault, so the trial stays
+    /// `running` and continues once the cause is gone.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// Loss or metric became non-finite.
+    #[error("{0}")]
+    Diverged(String),
+    /// The device failed.
+    #[error("device: {0}")]
+    Device(String),
+}
+
+/// What the race gives a trial beside its plan.
+pub struct TrialSetup<'a> {
+    /// Workload.
+    pub workload: &'a dyn Workload,
+    /// Submission.
+    pub submission: &'a dyn Submission,
+    /// Device, without autodiff.
+    pub device: Device,
+    /// Folder for log and checkpoint.
+    pub dir: &'a Path,
+    /// Least wall seconds between two checkpoints.
+    pub checkpoint_seconds: f64,
+    /// Time source; its origin is where the trial's wall time begins.
+    pub time: Arc<dyn TimeSource>,
+}
+
+/// A trial at work.
+pub struct Trial<'a> {
+    setup: TrialSetup<'a>,
+    spec: WorkloadSpec,
+    record: TrialRecord,
+    clock: Clock,
+    steps: Histogram,
+    metrics: Vec<f64>,
+    emit: &'a mut dyn FnMut(Event),
+    last_progress: Option<Duration>,
+    last_checkpoint: f64,
+    last_eval_clock: f64,
+    bad_losses: u32,
+    loss_sum: f64,
+    loss_count: u64,
+}
+
+/// The parts that a running trial works with, apart from its own books.
+struct Race {
+    trainee: Trainee,
+    algorithm: Box<dyn Algorithm>,
+    queue: InputQueue,
+    log: EvalLog,
+    splits: Splits,
+}
+
+impl<'a> Trial<'a> {
+    /// A trial of the planned `record`. Events go to `emit`.
+    pub fn new(setup: TrialSetup<'a>, record: TrialRecord, emit: &'a mut dyn FnMut(Event)) -> Self {
+        let clock = Clock::new(setup.time.clone(), Duration::ZERO);
+        let spec = setup.workload.spec();
+        Self {
+            setup,
+            spec,
+            record,
+            clock,
+            steps: Histogram::default(),
+            metrics: Vec::new(),
+            emit,
+            last_progress: None,
+            last_checkpoint: 0.0,
+            last_eval_clock: 0.0,
+            bad_losses: 0,
+            loss_sum: 0.0,
+            loss_count: 0,
+        }
+    }
+
+    /// Where the checkpoint of the trial in `dir` lies.
+    pub fn checkpoint_path(dir: &Path) -> PathBuf {
+        dir.join("checkpoint")
+    }
+
+    /// Races to the end. Afterwards [`Self::finish`] gives the record.
+    pub fn run(&mut self) -> Result<EndedBy, Stop> {
+        let since_origin = self.clock.time().now();
+        self.clock.book(Phase::Setup, since_origin);
+        let mut race = self.start()?;
+        if race.trainee.counters().evaluations == 0 && self.evaluate(&mut race)? {
+            return self.end(&mut race, EndedBy::Target);
+        }
+        loop {
+            self.step(&mut race)?;
+            let counters = *race.trainee.counters();
+            let spent = counters.work >= self.record.budget.work;
+            if self.is_due(&race) || spent {
+                if self.evaluate(&mut race)? {
+                    return self.end(&mut race, EndedBy::Target);
+                }
+                if !spent {
+                    self.checkpoint_if_due(&mut race)?;
+                }
+            }
+            if spent {
+                return self.end(&mut race, EndedBy::WorkBudget);
+            }
+            if self.clock.on_clock() >= self.record.budget.seconds {
+                return self.end(&mut race, EndedBy::TimeBudget);
+            }
+        }
+    }
+
+    /// Opens, builds, starts, and restores a checkpoint where there is one.
+    fn start(&mut self) -> Result<Race, Stop> {
+        let saved_path = Self::checkpoint_path(self.setup.dir);
+        let saved = self.clock.measure(Phase::Checkpoint, || {
+            saved_path
+                .exists()
+                .then(|| Checkpoint::read(&saved_path))
+                .transpose()
+        })?;
+        if let Some(saved) = &saved
+            && saved.header.hash != self.record.hash
+        {
+            return Err(RecordError::damaged(
+                &saved_path,
+                None,
+                format!(
+                    "header: field `hash` is {}, but the trial's is {}",
+                    saved.header.hash, self.record.hash
+                ),
+            )
+            .into());
+        }
+        let (workload, device) = (self.setup.workload, self.setup.device.clone());
+        let seeds = self.record.seeds;
+        let (splits, model) = self.clock.measure(Phase::Setup, || -> Result<_, Stop> {
+            let splits = workload.open()?;
+            device.seed(seeds.model);
+            let model = workload.build(&device.clone().autodiff())?;
+            Ok((splits, model))
+        })?;
+        let mut trainee = Trainee::new(model, device.clone(), seeds.algorithm);
+        let (position, batch_size) = saved.as_ref().map_or((0, self.spec.hints.batch_size), |c| {
+            (c.header.position, c.header.batch_size)
+        });
+        let time = self.clock.time().clone();
+        let train = splits.train.clone();
+        let queue = self.clock.measure(Phase::Setup, || {
+            let queue = InputQueue::start(
+                train,
+                seeds.data,
+                position,
+                batch_size,
+                device.clone(),
+                time.clone(),
+            );
+            // Every thread that the harness needs exists now; later ones are the submission's.
+            rayon::broadcast(|_| ());
+            time.adopt_threads();
+            queue
+        });
+        let queue = queue.map_err(|e| SubmissionError::Queue(e.to_string()))?;
+        let context = StartContext {
+            point: crate::contract::Point(self.record.point.clone()),
+            hints: self.spec.hints,
+            ruleset: if self.record.ruleset == Ruleset::External.as_str() {
+                Ruleset::External
+            } else {
+                Ruleset::SelfTuning
+            },
+            seed: seeds.algorithm,
+        };
+        let submission = self.setup.submission;
+        let mut algorithm = self.clock.measure(Phase::Start, || -> Result<_, Stop> {
+            let algorithm = submission.start(&mut trainee, &context)?;
+            fence(&device)?;
+            Ok(algorithm)
+        })?;
+        let log_path = self.setup.dir.join("evals.jsonl");
+        let log = match saved {
+            None => self
+                .clock
+                .measure(Phase::Logging, || EvalLog::open(&log_path, 0))?,
+            Some(saved) => {
+                let header = saved.header.clone();
+                let log = self
+                    .clock
+                    .measure(Phase::Checkpoint, || -> Result<_, Stop> {
+                        trainee.load(&saved.model, header.counters)?;
+                        algorithm.load(&saved.state, &trainee)?;
+                        Ok(EvalLog::open(&log_path, header.log_bytes)?)
+                    })?;
+                self.restore(header, &log_path)?;
+                log
+            }
+        };
+        self.last_checkpoint = self.clock.wall();
+        Ok(Race {
+            trainee,
+            algorithm,
+            queue,
+            log,
+            splits,
+        })
+    }
+
+    /// Puts the books back to where the checkpoint was taken.
+    fn restore(&mut self, header: Header, log_path: &Path) -> Result<(), Stop> {
+        self.clock.continue_from(header.clock);
+        self.steps = header.steps;
+        self.record.outcome = header.outcome;
+        self.record.outcome.resumes += 1;
+        self.record.findings = header.findings;
+        self.bad_losses = header.bad_losses;
+        self.last_eval_clock = header.last_eval_clock;
+        self.metrics = log::read(log_path)?
+            .iter()
+            .map(|e| self.metric_of(&e.validation))
+            .collect();
+        Ok(())
+    }
+
+    fn metric_of(&self, measures: &Measures) -> f64 {
+        measures
+            .get(&self.record.target.metric)
+            .copied()
+            .unwrap_or(f64::NAN)
+    }
+
+    /// One training step, its time and its books.
+    fn step(&mut self, race: &mut Race) -> Result<(), Stop> {
+        let step = race.trainee.counters().steps;
+        let context = StepContext {
+            step,
+            clock: self.last_eval_clock,
+            evaluations: self.metrics.clone(),
+            seed: self.record.seeds.algorithm,
+        };
+        let time = self.clock.time().clone();
+        let start = time.now();
+        let batch = race.algorithm.select(&mut race.queue, &context)?;
+        race.algorithm.update(&mut race.trainee, &batch, &context)?;
+        sync(&self.setup.device)?;
+        let stop = time.now();
+        let waited = race.queue.take_waited();
+        let warm_up = step < WARM_UP_STEPS;
+        let own = self
+            .clock
+            .book_step(stop.saturating_sub(start), waited, warm_up);
+        if !warm_up {
+            self.steps.add(own.as_secs_f64());
+        }
+        race.trainee.counters_mut().steps += 1;
+        if let Some(loss) = race.trainee.take_last_loss() {
+            let loss = f64::from(loss.into_scalar::<f32>());
+            self.loss_sum += loss;
+            self.loss_count += 1;
+            self.bad_losses = if loss.is_finite() {
+                0
+            } else {
+                self.bad_losses + 1
+            };
+        }
+        self.record.outcome.counters = *race.trainee.counters();
+        self.progress(stop);
+        self.clock
+            .book(Phase::Logging, time.now().saturating_sub(stop));
+        if self.bad_losses >= BAD_LOSSES {
+            return Err(Stop::Diverged(format!(
+                "the training loss was not finite for {BAD_LOSSES} steps in a row, up to step {}",
+                step + 1
+            )));
+        }
+        Ok(())
+    }
+
+    /// Tells that the trial is alive, at most every [`PROGRESS_EVERY`].
+    fn progress(&mut self, now: Duration) {
+        if self
+            .last_progress
+            .is_some_and(|last| now.saturating_sub(last) < PROGRESS_EVERY)
+        {
+            return;
+        }
+        self.last_progress = Some(now);
+        let counters = self.record.outcome.counters;
+        (self.emit)(Event::Progress {
+            id: self.record.id.clone(),
+            step: counters.steps,
+            work: counters.work,
+            budget_work: self.record.budget.work,
+            clock: self.clock.on_clock(),
+        });
+    }
+
+    fn is_due(&self, race: &Race) -> bool {
+        let every = self.record.eval_every_work;
+        if every == 0 {
+            return self.clock.on_clock() - self.last_eval_clock >= self.record.eval_every_seconds;
+        }
+        // Due when the work crossed a multiple of the interval since the last evaluation.
+        let work = race.trainee.counters().work;
+        work / every > self.record.outcome.last_eval_work / every
+    }
+
+    /// One evaluation; says whether the target is met.
+    fn evaluate(&mut self, race: &mut Race) -> Result<bool, Stop> {
+        let device = self.setup.device.clone();
+        self.clock.measure(Phase::Prepare, || -> Result<_, Stop> {
+            race.algorithm.prepare_for_eval(&mut race.trainee)?;
+            fence(&device)
+        })?;
+        let at = self.clock.on_clock();
+        let validation = self.measure_split(race, |s| &s.validation)?;
+        let test = self.measure_split(race, |s| &s.test)?;
+        let met = self.book_evaluation(race, at, validation, test)?;
+        if !met {
+            self.clock.measure(Phase::Prepare, || -> Result<_, Stop> {
+                race.algorithm.after_eval(&mut race.trainee)?;
+                fence(&device)
+            })?;
+        }
+        Ok(met)
+    }
+
+    /// Measures of one split, off the clock.
+    fn measure_split(
+        &mut self,
+        race: &Race,
+        split: impl Fn(&Splits) -> &Arc<dyn Dataset>,
+    ) -> Result<Measures, Stop> {
+        let time = self.clock.time().clone();
+        let data = split(&race.splits).clone();
+        let (size, device) = (self.spec.eval_batch_size.max(1), self.setup.device.clone());
+        let (emit, id) = (&mut *self.emit, self.record.id.clone());
+        let (counters, budget_work) = (self.record.outcome.counters, self.record.budget.work);
+        let clock_now = self.clock.on_clock();
+        let last = &mut self.last_progress;
+        Ok(self.clock.measure(Phase::Evaluation, || {
+            let mut batches = (0..data.len()).step_by(size).map(|from| {
+                // An evaluation is progress too: a long one must not look like a stall.
+                let now = time.now();
+                if last.is_none_or(|l| now.saturating_sub(l) >= PROGRESS_EVERY) {
+                    *last = Some(now);
+                    emit(Event::Progress {
+                        id: id.clone(),
+                        step: counters.steps,
+                        work: counters.work,
+                        budget_work,
+                        clock: clock_now,
+                    });
+                }
+                let ids: Vec<usize> = (from..(from + size).min(data.len())).collect();
+                Batch::from_host(data.batch(&ids), ids, &device)
+            });
+            race.trainee.evaluate(&mut batches)
+        })?)
+    }
+
+    /// Logs an evaluation and says whether it met the target.
+    fn book_evaluation(
+        &mut self,
+        race: &mut Race,
+        at: f64,
+        validation: Measures,
+        test: Measures,
+    ) -> Result<bool, Stop> {
+        let start = self.clock.time().now();
+        let target = self.record.target.clone();
+        let (value, test_value) = (self.metric_of(&validation), self.metric_of(&test));
+        let mean_loss = self.loss_sum / self.loss_count as f64;
+        let train: Measures = if self.loss_count > 0 {
+            [("loss".to_string(), mean_loss)].into()
+        } else {
+            Measures::new()
+        };
+        (self.loss_sum, self.loss_count) = (0.0, 0);
+        let counters = *race.trainee.counters();
+        let eval = EvalRecord {
+            n: counters.evaluations,
+            step: counters.steps,
+            work: counters.work,
+            clock: at,
+            wall: self.clock.wall(),
+            train,
+            validation,
+            test,
+        };
+        race.log.append(&eval)?;
+        race.trainee.counters_mut().evaluations += 1;
+        self.metrics.push(value);
+        self.last_eval_clock = at;
+        let outcome = &mut self.record.outcome;
+        outcome.counters = *race.trainee.counters();
+        outcome.last_eval_work = counters.work;
+        if target
+            .direction
+            .better(value, outcome.best_validation.unwrap_or(f64::NAN))
+        {
+            outcome.best_validation = Some(value);
+            outcome.test_at_best = Some(test_value).filter(|t| t.is_finite());
+        }
+        if target.direction.meets(test_value, target.test) {
+            outcome.time_to_test_target.get_or_insert(at);
+        }
+        let met = target.direction.meets(value, target.validation);
+        if met {
+            outcome.time_to_target = Some(at);
+            outcome.steps_to_target = Some(counters.steps);
+            outcome.work_to_target = Some(counters.work);
+        }
+        (self.emit)(Event::Evaluated {
+            id: self.record.id.clone(),
+            step: counters.steps,
+            work: counters.work,
+            clock: at,
+            metric: target.metric.clone(),
+            value,
+            target: target.validation,
+        });
+        let elapsed = self.clock.time().now().saturating_sub(start);
+        self.clock.book(Phase::Logging, elapsed);
+        if !value.is_finite() {
+            return Err(Stop::Diverged(format!(
+                "{} on the validation split is {value} at step {}",
+                target.metric, counters.steps
+            )));
+        }
+        Ok(met)
+    }
+
+    fn checkpoint_if_due(&mut self, race: &mut Race) -> Result<(), Stop> {
+        if self.clock.wall() - self.last_checkpoint < self.setup.checkpoint_seconds {
+            return Ok(());
+        }
+        let start = self.clock.time().now();
+        let mut state = State::new();
+        race.algorithm.save(&mut state)?;
+        race.log.sync()?;
+        let header = Header {
+            hash: self.record.hash.clone(),
+            clock: self.clock.parts(),
+            counters: *race.trainee.counters(),
+            steps: self.steps.clone(),
+            position: race.queue.position(),
+            batch_size: race.queue.batch_size(),
+            log_bytes: race.log.bytes(),
+            outcome: self.record.outcome.clone(),
+            findings: self.record.findings.clone(),
+            bad_losses: self.bad_losses,
+            last_eval_clock: self.last_eval_clock,
+        };
+        Checkpoint {
+            header,
+            model: race.trainee.save()?,
+            state,
+        }
+        .write(&Self::checkpoint_path(self.setup.dir))?;
+        let elapsed = self.clock.time().now().saturating_sub(start);
+        self.clock.book(Phase::Checkpoint, elapsed);
+        self.last_checkpoint = self.clock.wall();
+        Ok(())
+    }
+
+    /// Counts what only the live objects know, at the end.
+    fn end(&mut self, race: &mut Race, by: EndedBy) -> Result<EndedBy, Stop> {
+        let outcome = &mut self.record.outcome;
+        let (algorithm, trainee) = (&race.algorithm, &race.trainee);
+        let state_bytes = self.clock.measure(Phase::Logging, || -> Result<_, Stop> {
+            let mut state = State::new();
+            algorithm.save(&mut state)?;
+            Ok(state.tensor_bytes())
+        })?;
+        outcome.state_bytes = state_bytes;
+        outcome.parameters = trainee.parameters();
+        outcome.trainable_parameters = trainee.trainable_parameters();
+        race.log.sync()?;
+        Ok(by)
+    }
+
+    /// The record after [`Self::run`] ended with `result`; `panic` is the message of a caught
+    /// panic.
+    pub fn finish(mut self, result: Result<EndedBy, Stop>) -> Result<TrialRecord, RecordError> {
+        let (status, by, reason) = match result {
+            Ok(EndedBy::Target) => (Status::Reached, EndedBy::Target, None),
+            Ok(by) => (Status::Missed, by, None),
+            Err(Stop::Record(error)) => return Err(error),
+            Err(stop @ Stop::Diverged(_)) => (
+                Status::Diverged,
+                EndedBy::Divergence,
+                Some(stop.to_string()),
+            ),
+            Err(stop) => (Status::Crashed, EndedBy::Failure, Some(stop.to_string())),
+        };
+        self.record.status = status;
+        self.record.ended_by = Some(by);
+        self.record.reason = reason;
+        self.record.outcome.clock = self.clock.parts();
+        self.record.outcome.step_times = self.steps.summary();
+        self.record.outcome.peak_memory_bytes = peak_memory();
+        super::findings::add(&mut self.record);
+        Ok(self.record)
+    }
+}
+
+/// Waits for the device.
+fn sync(device: &Device) -> Result<(), Stop> {
+    device.sync().map_err(|e| Stop::Device(e.to_string()))
+}
+
+/// Waits for the device and for everything queued in the compute pool, so that no work of the
+/// submission is left for the time after the clock stops.
+fn fence(device: &Device) -> Result<(), Stop> {
+    sync(device)?;
+    rayon::broadcast(|_| ());
+    Ok(())
+}
+
+/// Peak resident memory of this process in bytes, where the system tells.
+fn peak_memory() -> Option<u64> {
+    #[cfg(unix)]
+    {
+        use nix::sys::resource::{UsageWho, getrusage};
+        let peak = getrusage(UsageWho::RUSAGE_SELF).ok()?.max_rss();
+        // Kilobytes on Linux, bytes on macOS.
+        let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
+        u64::try_from(peak).ok().map(|p| p * unit)
+    }
+    #[cfg(not(unix))]
+    {
+        None
+    }
+}
