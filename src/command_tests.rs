@@ -120,7 +120,11 @@ fn data_sets_name_their_source_and_licence() {
         assert!(!set["workloads"].as_array().unwrap().is_empty());
     }
     let (_, text, _) = velodrome("data list");
-    assert_eq!(text.lines().count(), sets.as_array().unwrap().len() + 4, "{text}");
+    assert_eq!(
+        text.lines().count(),
+        sets.as_array().unwrap().len() + 4,
+        "{text}"
+    );
 }
 
 #[test]
@@ -129,7 +133,11 @@ fn completions_are_for_the_name_of_the_program() {
     let line = ["/opt/my_riders", "completions", "bash"].map(OsString::from);
     let exit = Command::new().run_with(line, &mut console);
     assert_eq!(exit, Exit::Ok);
-    assert!(out.text().contains("complete -F _my_riders"), "{}", out.text());
+    assert!(
+        out.text().contains("complete -F _my_riders"),
+        "{}",
+        out.text()
+    );
 }
 
 #[test]
@@ -153,5 +161,8 @@ fn a_second_submission_of_a_name_is_refused() {
 #[test]
 fn command_lines_read_back() {
     let line = ["target/velodrome", "run", "my suite.toml", "--out", "it's"].map(OsString::from);
-    assert_eq!(words(&line), r"velodrome run 'my suite.toml' --out 'it'\''s'");
+    assert_eq!(
+        words(&line),
+        r"velodrome run 'my suite.toml' --out 'it'\''s'"
+    );
 }

@@ -2,7 +2,9 @@
 
 use crate::exit::Exit;
 use std::io;
-use velodrome_harness::race::{ChildError, DeviceError, LockError, PlanError, RaceError, SuiteError};
+use velodrome_harness::race::{
+    ChildError, DeviceError, LockError, PlanError, RaceError, SuiteError,
+};
 use velodrome_harness::registry::RegistryError;
 use velodrome_results::RecordError;
 use velodrome_results::assemble::AssembleError;
@@ -141,12 +143,18 @@ mod tests {
         };
         assert_eq!(Failure::Race(RaceError::Lock(busy)).exit(), Exit::Busy);
         let unknown = DeviceError::Unknown { name: "tpu".into() };
-        assert_eq!(Failure::Plan(PlanError::Device(unknown)).exit(), Exit::Usage);
+        assert_eq!(
+            Failure::Plan(PlanError::Device(unknown)).exit(),
+            Exit::Usage
+        );
         let absent = DeviceError::NotBuilt {
             name: "cuda".into(),
             feature: "cuda",
         };
-        assert_eq!(Failure::Plan(PlanError::Device(absent)).exit(), Exit::Device);
+        assert_eq!(
+            Failure::Plan(PlanError::Device(absent)).exit(),
+            Exit::Device
+        );
         assert_eq!(Failure::Output(full()).exit(), Exit::Io);
         let pipe = io::Error::from(io::ErrorKind::BrokenPipe);
         assert_eq!(Failure::Output(pipe).exit(), Exit::Ok);

@@ -18,9 +18,15 @@ pub(crate) fn write_board(
     board: &Board,
 ) -> Result<String, Failure> {
     std::fs::create_dir_all(directory).map_err(|e| Failure::io(directory, "create", e))?;
-    write_atomic(&directory.join("board.md"), render::markdown(board).as_bytes())?;
+    write_atomic(
+        &directory.join("board.md"),
+        render::markdown(board).as_bytes(),
+    )?;
     write_atomic(&directory.join("board.csv"), &render::csv(board)?)?;
-    write_atomic(&directory.join("board.json"), render::json(board)?.as_bytes())?;
+    write_atomic(
+        &directory.join("board.json"),
+        render::json(board)?.as_bytes(),
+    )?;
     tables::write_tables(&directory.join("tables"), runs, board)?;
     let trials: Vec<&Trial> = runs.iter().flat_map(|r| &r.trials).collect();
     charts::write_all(board, &trials, &directory.join("charts"))?;

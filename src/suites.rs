@@ -30,7 +30,9 @@ pub(crate) fn load(wanted: &str) -> Result<Suite, Failure> {
         Some(near) => format!("did you mean `{near}`?"),
         None => "see `velodrome list suites`, or give the path of a suite file".into(),
     };
-    Err(Failure::Usage(format!("there is no suite `{wanted}`; {hint}")))
+    Err(Failure::Usage(format!(
+        "there is no suite `{wanted}`; {hint}"
+    )))
 }
 
 /// All built-in suites.

@@ -107,7 +107,13 @@ fn workloads(registry: &Registry, console: &Console) -> String {
         ]
     });
     console.table(
-        &["workload", "target", "budget: examples / s", "model", "what it is"],
+        &[
+            "workload",
+            "target",
+            "budget: examples / s",
+            "model",
+            "what it is",
+        ],
         rows.collect(),
     )
 }

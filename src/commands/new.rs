@@ -40,8 +40,18 @@ const CHECKOUT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Names that Cargo or the manifest's own dependency would not allow for a package.
 const RESERVED: [&str; 12] = [
-    "velodrome", "test", "core", "std", "alloc", "proc_macro", "build", "deps", "examples",
-    "incremental", "benches", "tests",
+    "velodrome",
+    "test",
+    "core",
+    "std",
+    "alloc",
+    "proc_macro",
+    "build",
+    "deps",
+    "examples",
+    "incremental",
+    "benches",
+    "tests",
 ];
 
 /// Rust's keywords, which Cargo refuses as package names.

@@ -18,7 +18,17 @@ fn names_are_checked() {
     }
     let long = "a".repeat(65);
     for bad in [
-        "", "2fast", "My", "my-optimizer", "_a", "a b", "é", "../a", "fn", "test", "velodrome",
+        "",
+        "2fast",
+        "My",
+        "my-optimizer",
+        "_a",
+        "a b",
+        "é",
+        "../a",
+        "fn",
+        "test",
+        "velodrome",
         &long,
     ] {
         let error = check_name(bad).unwrap_err();
@@ -38,7 +48,10 @@ fn a_project_carries_its_name_everywhere() {
     assert!(main.contains("name: \"fast_rider2\""));
     for file in ["Cargo.toml", "src/main.rs", "README.md"] {
         let text = read(project.join(file)).to_lowercase();
-        assert!(!text.contains("mysubmission") && !text.contains("my_submission"), "{file}");
+        assert!(
+            !text.contains("mysubmission") && !text.contains("my_submission"),
+            "{file}"
+        );
     }
     assert_eq!(
         read(project.join("Cargo.lock")),

@@ -33,7 +33,13 @@ pub(crate) fn print(
     let seconds: f64 = plan.trials.iter().map(|t| t.budget.seconds).sum();
     let rows = plan.trials.iter().enumerate().map(|(i, t)| row(i, t));
     let table = console.table(
-        &["", "trial", "seeds: data, model, algorithm", "budget", "point"],
+        &[
+            "",
+            "trial",
+            "seeds: data, model, algorithm",
+            "budget",
+            "point",
+        ],
         rows.collect(),
     );
     console.print(format!(
@@ -67,7 +73,10 @@ fn row(i: usize, trial: &TrialRecord) -> Vec<String> {
 
 /// `beta1 0.9, learning_rate 0.001`.
 fn point(point: &BTreeMap<String, f64>) -> String {
-    let parts: Vec<String> = point.iter().map(|(k, v)| format!("{k} {}", short(*v))).collect();
+    let parts: Vec<String> = point
+        .iter()
+        .map(|(k, v)| format!("{k} {}", short(*v)))
+        .collect();
     parts.join(", ")
 }
 

@@ -126,13 +126,7 @@ pub(crate) fn execute(
     let summary = {
         let mut reporter = reporters::start(arguments.events, console);
         let mut report = |event: &race::Event| reporter.report(event);
-        race::run(
-            &plan,
-            &directory,
-            &options,
-            interrupt::flag(),
-            &mut report,
-        )?
+        race::run(&plan, &directory, &options, interrupt::flag(), &mut report)?
     };
     if summary.interrupted {
         return Ok(Exit::Interrupted);
@@ -169,7 +163,10 @@ impl Arguments {
     /// Puts the options into the suite.
     fn adjust(&self, suite: &mut Suite, registry: &Registry) -> Result<(), Failure> {
         let named = |names: &[String]| -> Vec<Spanned<String>> {
-            names.iter().map(|n| Spanned::new(0..0, n.clone())).collect()
+            names
+                .iter()
+                .map(|n| Spanned::new(0..0, n.clone()))
+                .collect()
         };
         // Checked here, since an error of the plan would name a line of the suite file.
         for name in &self.workloads {
@@ -183,7 +180,8 @@ impl Arguments {
             // What the suite says of workloads that are left out has no use; a name that does
             // not exist is left for the plan to refuse.
             suite.overrides.retain(|name, _| {
-                self.workloads.contains(name.get_ref()) || registry.workload(name.get_ref()).is_err()
+                self.workloads.contains(name.get_ref())
+                    || registry.workload(name.get_ref()).is_err()
             });
         }
         if !self.submissions.is_empty() {
@@ -210,7 +208,10 @@ impl Arguments {
             Some(trials) => suite.trials = trials,
             None => {}
         }
-        suite.device = self.device.clone().unwrap_or(std::mem::take(&mut suite.device));
+        suite.device = self
+            .device
+            .clone()
+            .unwrap_or(std::mem::take(&mut suite.device));
         suite.studies = self.studies.unwrap_or(suite.studies);
         suite.seed = self.seed.unwrap_or(suite.seed);
         suite.threads = self.threads.map(|n| n as usize).or(suite.threads);
@@ -222,7 +223,13 @@ impl Arguments {
         if let Some(out) = &self.out {
             return out.clone();
         }
-        let safe = |c: char| if c.is_alphanumeric() || "-_".contains(c) { c } else { '_' };
+        let safe = |c: char| {
+            if c.is_alphanumeric() || "-_".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        };
         let suite: String = suite.chars().map(safe).collect();
         let hash: String = hash.chars().take(8).collect();
         let part = match self.shard {

@@ -57,7 +57,10 @@ fn self_tuning_has_one_trial() {
     let error = suite("quick --trials 5").unwrap_err();
     assert_eq!(error.exit(), Exit::Usage);
     assert!(error.to_string().contains("--studies 5"), "{error}");
-    assert_eq!(suite("quick --trials 5 --ruleset external").unwrap().trials, 5);
+    assert_eq!(
+        suite("quick --trials 5 --ruleset external").unwrap().trials,
+        5
+    );
 }
 
 #[test]
@@ -74,7 +77,11 @@ fn what_a_suite_says_of_left_out_entries_goes_but_a_typo_stays() {
                 points.lion = [{ learning_rate = 0.1 }]\n";
     std::fs::write(&path, text).unwrap();
     let suite = suite(&format!("{} -w digits_mlp -s lion", path.display())).unwrap();
-    let overrides: Vec<&str> = suite.overrides.keys().map(|k| k.get_ref().as_str()).collect();
+    let overrides: Vec<&str> = suite
+        .overrides
+        .keys()
+        .map(|k| k.get_ref().as_str())
+        .collect();
     assert_eq!(overrides, ["digits_mlp", "shakespear_gpt"]);
     let points: Vec<&str> = suite.points.keys().map(|k| k.get_ref().as_str()).collect();
     assert_eq!(points, ["lion"]);
@@ -110,11 +117,21 @@ fn a_dry_run_shows_the_plan_and_writes_nothing() {
     let exit = execute(parse(&line), &registry(), "", &mut console).unwrap();
     assert_eq!(exit, Exit::Ok);
     let text = text.text();
-    for word in ["digits_mlp.adamw.study-1.trial-1", "learning_rate", "Nothing was written"] {
+    for word in [
+        "digits_mlp.adamw.study-1.trial-1",
+        "learning_rate",
+        "Nothing was written",
+    ] {
         assert!(text.contains(word), "{word}\n{text}");
     }
     let (mut console, json, _) = Console::captured();
-    execute(parse(&format!("{line} --format json")), &registry(), "", &mut console).unwrap();
+    execute(
+        parse(&format!("{line} --format json")),
+        &registry(),
+        "",
+        &mut console,
+    )
+    .unwrap();
     let json: serde_json::Value = serde_json::from_str(&json.text()).unwrap();
     assert_eq!(json["seed"], 3);
     for trial in json["trials"].as_array().unwrap() {
@@ -132,9 +149,14 @@ fn shards_of_a_dry_run_share_the_trials_out() {
         execute(parse(&line), &registry(), "", &mut console).unwrap();
         let json: serde_json::Value = serde_json::from_str(&out.text()).unwrap();
         let trials = json["trials"].as_array().unwrap();
-        trials.iter().map(|t| t["id"].as_str().unwrap().to_string()).collect()
+        trials
+            .iter()
+            .map(|t| t["id"].as_str().unwrap().to_string())
+            .collect()
     };
-    let mut parts: Vec<String> = (1..=4).flat_map(|i| ids(&format!("--shard {i}/4"))).collect();
+    let mut parts: Vec<String> = (1..=4)
+        .flat_map(|i| ids(&format!("--shard {i}/4")))
+        .collect();
     let mut whole = ids("");
     parts.sort();
     whole.sort();

@@ -57,7 +57,11 @@ pub(crate) fn execute(
         submissions.chain(workloads).collect()
     } else {
         let find = |name: &String| find(registry, name);
-        arguments.names.iter().map(find).collect::<Result<Vec<_>, _>>()?
+        arguments
+            .names
+            .iter()
+            .map(find)
+            .collect::<Result<Vec<_>, _>>()?
     };
     let mut rows = Vec::new();
     for subject in &subjects {
@@ -162,7 +166,11 @@ fn workload(workload: &dyn Workload) -> Vec<Check> {
         Err(error) => add("opens its data", Some(error.to_string())),
         Ok(splits) => {
             add("opens its data", None);
-            let found = [splits.train.len(), splits.validation.len(), splits.test.len()];
+            let found = [
+                splits.train.len(),
+                splits.validation.len(),
+                splits.test.len(),
+            ];
             let fault = (found != spec.split_sizes).then(|| {
                 format!(
                     "the splits hold {found:?} examples, the description says {:?}",
@@ -213,8 +221,14 @@ mod tests {
         let mut registry = Registry::new();
         velodrome_workloads::register(&mut registry).unwrap();
         velodrome_submissions::register(&mut registry).unwrap();
-        assert!(matches!(find(&registry, "adamw"), Ok(Subject::Submission(_))));
-        assert!(matches!(find(&registry, "digits_mlp"), Ok(Subject::Workload(_))));
+        assert!(matches!(
+            find(&registry, "adamw"),
+            Ok(Subject::Submission(_))
+        ));
+        assert!(matches!(
+            find(&registry, "digits_mlp"),
+            Ok(Subject::Workload(_))
+        ));
         let error = find(&registry, "digits_mpl").err().unwrap().to_string();
         assert!(error.contains("did you mean `digits_mlp`?"), "{error}");
     }

@@ -54,7 +54,11 @@ impl Bars {
 
     /// Trials still to race, times the mean time of those that ended.
     fn run_left(&self) -> String {
-        let left = self.run.length().unwrap_or(0).saturating_sub(self.run.position());
+        let left = self
+            .run
+            .length()
+            .unwrap_or(0)
+            .saturating_sub(self.run.position());
         if self.ended == 0 || left == 0 {
             return String::new();
         }
@@ -156,7 +160,8 @@ impl Trial {
     }
 
     fn show(&self) {
-        self.bar.set_message(format!("{}{}", self.metric, self.left));
+        self.bar
+            .set_message(format!("{}{}", self.metric, self.left));
     }
 }
 
@@ -179,7 +184,10 @@ mod tests {
             bars.report(&event);
             if let Event::Progress { .. } = event {
                 let trial = bars.trial.as_ref().unwrap();
-                assert_eq!((trial.bar.position(), trial.bar.length()), (8000, Some(32000)));
+                assert_eq!(
+                    (trial.bar.position(), trial.bar.length()),
+                    (8000, Some(32000))
+                );
                 assert_eq!(trial.bar.message(), ", error 0.4 (target 0.05)");
                 assert_eq!((bars.run.position(), bars.run.length()), (1, Some(3)));
                 bars.report(&Event::Progress {

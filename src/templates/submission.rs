@@ -27,11 +27,7 @@ impl Submission for MySubmission {
     }
 
     /// One trial begins. The clock runs from here on.
-    fn start(
-        &self,
-        trainee: &mut Trainee,
-        context: &StartContext,
-    ) -> Fallible<Box<dyn Algorithm>> {
+    fn start(&self, trainee: &mut Trainee, context: &StartContext) -> Fallible<Box<dyn Algorithm>> {
         Ok(Box::new(Momentum {
             learning_rate: context.point.get("learning_rate")?,
             momentum: context.point.get("momentum")?,
