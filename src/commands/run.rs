@@ -143,7 +143,10 @@ pub(crate) fn execute(
         }
         Format::Json => {
             console.print(render::json(&board)?)?;
-            console.note(files);
+            // Standard error belongs to the events where they are for a program.
+            if arguments.events != Events::Json {
+                console.note(files.trim_end());
+            }
         }
     }
     let failed: usize = summary

@@ -3,13 +3,15 @@
 use velodrome_harness::race::Event;
 use velodrome_results::Status;
 
-/// Seconds for people: `12.3 s`, `2 min 05 s`, `1 h 03 min`.
+/// Seconds for people: `0.053 s`, `12.3 s`, `2 min 05 s`, `1 h 03 min`.
 pub(crate) fn duration(seconds: f64) -> String {
     if !seconds.is_finite() {
         return "unknown time".into();
     }
     let whole = seconds.round() as u64;
-    if seconds < 59.95 {
+    if seconds < 0.9995 {
+        format!("{seconds:.3} s")
+    } else if seconds < 59.95 {
         format!("{seconds:.1} s")
     } else if whole < 3600 {
         format!("{} min {:02} s", whole / 60, whole % 60)
@@ -109,7 +111,8 @@ mod tests {
     #[test]
     fn durations_are_for_people() {
         let cases = [
-            (0.04, "0.0 s"),
+            (0.0532, "0.053 s"),
+            (0.9997, "1.0 s"),
             (59.94, "59.9 s"),
             (59.96, "1 min 00 s"),
             (125.4, "2 min 05 s"),
