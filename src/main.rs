@@ -1,2 +1,4 @@
 //! The `velodrome` command.
-fn main() {}
+fn main() -> std::process::ExitCode {
+    velodrome::Command::new().run()
+}

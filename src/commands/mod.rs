@@ -1,0 +1,42 @@
+//! One file per subcommand.
+
+pub(crate) mod completions;
+pub(crate) mod data;
+pub(crate) mod list;
+pub(crate) mod new;
+pub(crate) mod plan;
+pub(crate) mod report;
+pub(crate) mod run;
+pub(crate) mod score;
+pub(crate) mod trial;
+pub(crate) mod verify;
+
+use crate::failure::Failure;
+use clap::ValueEnum;
+use std::path::PathBuf;
+use velodrome_results::run::Run;
+
+/// The form of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Reads run folders; says what to do where one is not a run folder.
+pub(crate) fn read_runs(paths: &[PathBuf]) -> Result<Vec<Run>, Failure> {
+    let mut runs = Vec::new();
+    for path in paths {
+        if !path.join("run.json").exists() {
+            return Err(Failure::Usage(format!(
+                "{} is not a run folder: it has no run.json; give a folder that `velodrome run` \
+                 wrote",
+                path.display()
+            )));
+        }
+        runs.push(Run::read(path)?);
+    }
+    Ok(runs)
+}

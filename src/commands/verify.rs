@@ -1,0 +1,235 @@
+//! `velodrome verify`.
+
+use super::Format;
+use crate::console::Console;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use serde::Serialize;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use velodrome_harness::conformance::{self, Check};
+use velodrome_harness::contract::{Submission, Workload};
+use velodrome_harness::registry::{Registry, RegistryError, nearest};
+
+/// Check that submissions and workloads keep their contract
+///
+/// A submission is trained for some steps on a small model: it must learn, repeat itself bit for
+/// bit, and continue from its saved state as if it had never stopped. A workload must open its
+/// data and build its model as it describes them.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  velodrome verify                  everything
+  velodrome verify adamw digits_mlp")]
+pub(crate) struct Arguments {
+    /// Submissions and workloads; everything where left out
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Form of the result
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// One row of the result.
+#[derive(Debug, Serialize)]
+struct Row {
+    kind: &'static str,
+    name: String,
+    check: String,
+    passed: bool,
+    message: String,
+}
+
+enum Subject {
+    Workload(Arc<dyn Workload>),
+    Submission(Arc<dyn Submission>),
+}
+
+pub(crate) fn execute(
+    arguments: Arguments,
+    registry: &Registry,
+    console: &mut Console,
+) -> Result<Exit, Failure> {
+    let subjects = if arguments.names.is_empty() {
+        let submissions = registry.submissions().cloned().map(Subject::Submission);
+        let workloads = registry.workloads().cloned().map(Subject::Workload);
+        submissions.chain(workloads).collect()
+    } else {
+        let find = |name: &String| find(registry, name);
+        arguments
+            .names
+            .iter()
+            .map(find)
+            .collect::<Result<Vec<_>, _>>()?
+    };
+    let mut rows = Vec::new();
+    for subject in &subjects {
+        for row in check(subject) {
+            if arguments.format == Format::Text {
+                console.print(line(&row))?;
+            }
+            rows.push(row);
+        }
+    }
+    if arguments.format == Format::Json {
+        console.print_json(&rows)?;
+    }
+    let failed = rows.iter().filter(|r| !r.passed).count();
+    if failed > 0 {
+        console.note(format!("{failed} of {} checks failed", rows.len()));
+        return Ok(Exit::CheckFailed);
+    }
+    console.note(format!("all {} checks passed", rows.len()));
+    Ok(Exit::Ok)
+}
+
+fn line(row: &Row) -> String {
+    let verdict = if row.passed { "ok  " } else { "FAIL" };
+    let message = if row.message.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", row.message)
+    };
+    format!("{verdict} {} {}{message}\n", row.name, row.check)
+}
+
+/// The submission or workload called `name`.
+fn find(registry: &Registry, name: &str) -> Result<Subject, RegistryError> {
+    if let Ok(submission) = registry.submission(name) {
+        return Ok(Subject::Submission(submission));
+    }
+    if let Ok(workload) = registry.workload(name) {
+        return Ok(Subject::Workload(workload));
+    }
+    let submissions: Vec<&str> = registry.submissions().map(|s| s.describe().name).collect();
+    let workloads: Vec<String> = registry.workloads().map(|w| w.spec().name).collect();
+    let all = submissions
+        .into_iter()
+        .chain(workloads.iter().map(String::as_str));
+    Err(RegistryError::Unknown {
+        kind: "submission or workload",
+        name: name.to_string(),
+        nearest: nearest(name, all),
+    })
+}
+
+fn check(subject: &Subject) -> Vec<Row> {
+    let (kind, name, checks) = match subject {
+        Subject::Submission(s) => (
+            "submission",
+            s.describe().name.to_string(),
+            guarded(|| conformance::check_submission(s)),
+        ),
+        Subject::Workload(w) => ("workload", w.spec().name, guarded(|| workload(w.as_ref()))),
+    };
+    let row = |check: Check| Row {
+        kind,
+        name: name.clone(),
+        check: check.name,
+        passed: check.passed,
+        message: check.message,
+    };
+    checks.into_iter().map(row).collect()
+}
+
+/// A panic of the code under test is a check that failed, not the end of the others.
+fn guarded(checks: impl FnOnce() -> Vec<Check>) -> Vec<Check> {
+    catch_unwind(AssertUnwindSafe(checks)).unwrap_or_else(|payload| {
+        vec![Check {
+            name: "does not panic".into(),
+            passed: false,
+            message: panic_message(payload.as_ref()),
+        }]
+    })
+}
+
+fn panic_message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or(payload.downcast_ref::<&str>().copied())
+        .unwrap_or("it panicked without a message")
+        .to_string()
+}
+
+/// The checks of a workload: what it opens and builds is what it describes.
+fn workload(workload: &dyn Workload) -> Vec<Check> {
+    let spec = workload.spec();
+    let mut checks = Vec::new();
+    let mut add = |name: &str, fault: Option<String>| {
+        checks.push(Check {
+            name: name.into(),
+            passed: fault.is_none(),
+            message: fault.unwrap_or_default(),
+        });
+    };
+    match workload.open() {
+        Err(error) => add("opens its data", Some(error.to_string())),
+        Ok(splits) => {
+            add("opens its data", None);
+            let found = [
+                splits.train.len(),
+                splits.validation.len(),
+                splits.test.len(),
+            ];
+            let fault = (found != spec.split_sizes).then(|| {
+                format!(
+                    "the splits hold {found:?} examples, the description says {:?}",
+                    spec.split_sizes
+                )
+            });
+            add("has the split sizes that it states", fault);
+            let indices: Vec<usize> = (0..found[0].min(8)).collect();
+            let fault = (splits.train.batch(&indices) != splits.train.batch(&indices))
+                .then(|| "the same indices gave two different batches".to_string());
+            add("gives the same batch twice", fault);
+        }
+    }
+    let device = burn::tensor::Device::flex().autodiff();
+    match workload.build(&device) {
+        Err(error) => add("builds its model", Some(error.to_string())),
+        Ok(model) => {
+            let trainable = model.params().iter().any(|p| p.trainable);
+            let fault = (!trainable).then(|| "nothing in the model is trainable".to_string());
+            add("builds its model", fault);
+        }
+    }
+    let sound = spec.budget.work >= spec.eval_every_work && spec.eval_every_work > 0;
+    let fault = (!sound).then(|| {
+        format!(
+            "budget of {} examples, evaluated every {}: no evaluation would take place",
+            spec.budget.work, spec.eval_every_work
+        )
+    });
+    add("is evaluated within its budget", fault);
+    checks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_a_failed_check() {
+        let checks = guarded(|| panic!("at step 7"));
+        assert_eq!(checks.len(), 1);
+        assert!(!checks[0].passed);
+        assert_eq!(checks[0].message, "at step 7");
+    }
+
+    #[test]
+    fn a_name_may_be_of_either_kind_and_a_wrong_one_names_the_nearest() {
+        let mut registry = Registry::new();
+        velodrome_workloads::register(&mut registry).unwrap();
+        velodrome_submissions::register(&mut registry).unwrap();
+        assert!(matches!(
+            find(&registry, "adamw"),
+            Ok(Subject::Submission(_))
+        ));
+        assert!(matches!(
+            find(&registry, "digits_mlp"),
+            Ok(Subject::Workload(_))
+        ));
+        let error = find(&registry, "digits_mpl").err().unwrap().to_string();
+        assert!(error.contains("did you mean `digits_mlp`?"), "{error}");
+    }
+}

@@ -1,0 +1,162 @@
+//! Why a subcommand could not do what was asked, and the exit code that says so.
+
+use crate::exit::Exit;
+use std::io;
+use velodrome_harness::race::{
+    ChildError, DeviceError, LockError, PlanError, RaceError, SuiteError,
+};
+use velodrome_harness::registry::RegistryError;
+use velodrome_results::RecordError;
+use velodrome_results::assemble::AssembleError;
+use velodrome_results::charts::ChartError;
+use velodrome_results::report::ReportError;
+use velodrome_results::tables::TableError;
+
+/// An error of a subcommand.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The command line asks for something that is not there or makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// A suite file.
+    #[error(transparent)]
+    Suite(#[from] SuiteError),
+    /// A name.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A suite that cannot be planned.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A race that could not start or go on.
+    #[error(transparent)]
+    Race(#[from] RaceError),
+    /// A trial's own process.
+    #[error(transparent)]
+    Child(#[from] ChildError),
+    /// A record.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// Runs without a board.
+    #[error(transparent)]
+    Assemble(#[from] AssembleError),
+    /// A table.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// A chart.
+    #[error(transparent)]
+    Chart(#[from] ChartError),
+    /// The report.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// Standard output.
+    #[error("standard output: cannot write: {0}")]
+    Output(io::Error),
+    /// A fault in Velodrome itself.
+    #[error("{0} (a fault in Velodrome; please report it)")]
+    Internal(String),
+}
+
+impl Failure {
+    /// An error of reading or writing `path`.
+    pub(crate) fn io(
+        path: impl AsRef<std::path::Path>,
+        action: &'static str,
+        source: io::Error,
+    ) -> Self {
+        Self::Record(RecordError::io(path, action, source))
+    }
+
+    /// The exit code.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Failure::Usage(_) | Failure::Suite(_) | Failure::Registry(_) => Exit::Usage,
+            Failure::Plan(error) => plan(error),
+            Failure::Race(error) => race(error),
+            Failure::Child(_) => Exit::TrialProcess,
+            Failure::Record(error) => record(error),
+            Failure::Assemble(_) => Exit::NoBoard,
+            Failure::Table(TableError::Record(error)) => record(error),
+            Failure::Chart(error) => chart(error),
+            Failure::Report(ReportError::Chart(error)) => chart(error),
+            // A reader that has seen enough (`| head`) is not an error.
+            Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
+            Failure::Output(_) => Exit::Io,
+            Failure::Table(_) | Failure::Report(_) | Failure::Internal(_) => Exit::Internal,
+        }
+    }
+}
+
+fn plan(error: &PlanError) -> Exit {
+    match error {
+        PlanError::Suite(_) => Exit::Usage,
+        PlanError::Device(error) => device(error),
+        PlanError::Executable(_) => Exit::Io,
+    }
+}
+
+fn race(error: &RaceError) -> Exit {
+    match error {
+        RaceError::Lock(LockError::Busy { .. }) => Exit::Busy,
+        RaceError::Lock(LockError::Io(error)) | RaceError::Record(error) => record(error),
+        RaceError::Damaged(_) => Exit::Damaged,
+        RaceError::OtherPlan { .. } => Exit::OtherPlan,
+        RaceError::Spawn { .. } | RaceError::Trial { .. } => Exit::Io,
+    }
+}
+
+fn record(error: &RecordError) -> Exit {
+    match error {
+        RecordError::Io { .. } => Exit::Io,
+        RecordError::Damaged { .. } | RecordError::Version { .. } => Exit::Damaged,
+    }
+}
+
+fn chart(error: &ChartError) -> Exit {
+    match error {
+        ChartError::Write(error) => record(error),
+        _ => Exit::Internal,
+    }
+}
+
+fn device(error: &DeviceError) -> Exit {
+    match error {
+        DeviceError::Unknown { .. } => Exit::Usage,
+        _ => Exit::Device,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_map_to_their_codes() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        assert_eq!(Failure::io("x", "write", full()).exit(), Exit::Io);
+        let damaged = || RecordError::damaged("evals.jsonl", 3, "cut short");
+        assert_eq!(Failure::from(damaged()).exit(), Exit::Damaged);
+        let race = Failure::Race(RaceError::Damaged(vec![damaged(), damaged()]));
+        assert_eq!(race.exit(), Exit::Damaged);
+        let busy = LockError::Busy {
+            path: "runs/x".into(),
+            pid: "7".into(),
+        };
+        assert_eq!(Failure::Race(RaceError::Lock(busy)).exit(), Exit::Busy);
+        let unknown = DeviceError::Unknown { name: "tpu".into() };
+        assert_eq!(
+            Failure::Plan(PlanError::Device(unknown)).exit(),
+            Exit::Usage
+        );
+        let absent = DeviceError::NotBuilt {
+            name: "cuda".into(),
+            feature: "cuda",
+        };
+        assert_eq!(
+            Failure::Plan(PlanError::Device(absent)).exit(),
+            Exit::Device
+        );
+        assert_eq!(Failure::Output(full()).exit(), Exit::Io);
+        let pipe = io::Error::from(io::ErrorKind::BrokenPipe);
+        assert_eq!(Failure::Output(pipe).exit(), Exit::Ok);
+    }
+}
