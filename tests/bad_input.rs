@@ -35,7 +35,11 @@ fn refuse(text: &str, code: i32, words: &[&str]) {
 #[test]
 fn a_typo_in_a_suite_names_file_line_and_nearest_key() {
     let text = SUITE.replace("submissions", "submisions");
-    refuse(&text, 2, &["suite.toml", "line 4", "submisions", "`submissions`"]);
+    refuse(
+        &text,
+        2,
+        &["suite.toml", "line 4", "submisions", "`submissions`"],
+    );
     let text = SUITE.replace("budget_work", "budget_wrok");
     refuse(&text, 2, &["suite.toml", "line 10", "`budget_work`"]);
     let text = SUITE.replace("[overrides.digits_mlp]", "[overrides.digit_mlp]");
@@ -48,8 +52,10 @@ fn an_unknown_name_names_the_nearest() {
     refuse(&text, 2, &["line 3", "digits_mpl", "`digits_mlp`"]);
     let text = SUITE.replace("\"nesterov\"", "\"nestorov\"");
     refuse(&text, 2, &["line 4", "nestorov", "`nesterov`"]);
-    let text = format!("{SUITE}\n[[points.adamw]]\nlearning_rat = 0.1\n")
-        .replace("name = \"small\"", "name = \"small\"\nruleset = \"external\"");
+    let text = format!("{SUITE}\n[[points.adamw]]\nlearning_rat = 0.1\n").replace(
+        "name = \"small\"",
+        "name = \"small\"\nruleset = \"external\"",
+    );
     refuse(&text, 2, &["line 15", "learning_rat", "`learning_rate`"]);
     let (_, err, code) = finish(velodrome().args(["run", "-w", "digits_mpl"]));
     assert_eq!(code, 2, "{err}");
@@ -121,7 +127,11 @@ fn a_flipped_bit_in_a_log_line_is_found_at_its_line() {
 
 #[test]
 fn a_log_that_is_cut_short_is_found() {
-    damage("evals.jsonl", |b| b[..b.len() - 30].to_vec(), &["cut short"]);
+    damage(
+        "evals.jsonl",
+        |b| b[..b.len() - 30].to_vec(),
+        &["cut short"],
+    );
     let drop_line = |b: Vec<u8>| {
         let text = String::from_utf8(b).unwrap();
         let keep = text.lines().count() - 1;
@@ -135,7 +145,8 @@ fn a_log_that_is_cut_short_is_found() {
 fn a_record_of_a_newer_version_is_refused_by_name() {
     let newer = |b: Vec<u8>| {
         let text = String::from_utf8(b).unwrap();
-        text.replace("velodrome-trial/1", "velodrome-trial/2").into_bytes()
+        text.replace("velodrome-trial/1", "velodrome-trial/2")
+            .into_bytes()
     };
     damage("trial.json", newer, &["format", "velodrome-trial/2"]);
 }
@@ -153,7 +164,10 @@ fn a_truncated_checkpoint_is_named() {
     std::fs::write(trial.join("checkpoint"), b"velodrome-checkpoint/1\nxx").unwrap();
     let (_, err, code) = finish(velodrome().arg("run").arg(&suite).arg("--out").arg(&out));
     assert_eq!(code, 4, "{err}");
-    assert!(err.contains("checkpoint") && err.contains("cut short"), "{err}");
+    assert!(
+        err.contains("checkpoint") && err.contains("cut short"),
+        "{err}"
+    );
 }
 
 #[cfg(target_os = "linux")]

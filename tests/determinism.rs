@@ -50,7 +50,10 @@ fn a_loaded_machine_changes_seconds_and_nothing_else() {
         race(&suite, &out("loaded"), "5");
         stop.store(true, Ordering::Relaxed);
     });
-    let (quiet, loaded) = (timeless_evals(&out("quiet")), timeless_evals(&out("loaded")));
+    let (quiet, loaded) = (
+        timeless_evals(&out("quiet")),
+        timeless_evals(&out("loaded")),
+    );
     assert_eq!(quiet.len(), 12);
     assert_eq!(quiet, loaded);
     let records = |name: &str| -> Vec<_> {
@@ -67,4 +70,3 @@ fn a_loaded_machine_changes_seconds_and_nothing_else() {
         assert_ne!(a, &b, "{id} does not depend on the seed");
     }
 }
-

@@ -46,10 +46,18 @@ eval_every_work = 640
     expect("sleeps", Status::TimedOut, "no progress for 4 s");
     expect("memory_hog", Status::OutOfMemory, "limit");
     expect("aborts", Status::Crashed, "signal 6");
-    assert!(matches!(status("honest").0, Status::Missed | Status::Reached));
+    assert!(matches!(
+        status("honest").0,
+        Status::Missed | Status::Reached
+    ));
     // A failure does not end the command, unless it is asked to be strict.
     let mut strict = riders();
-    strict.arg("run").arg(&suite).arg("--out").arg(&out).arg("--strict");
+    strict
+        .arg("run")
+        .arg(&suite)
+        .arg("--out")
+        .arg(&out)
+        .arg("--strict");
     assert_eq!(finish(&mut strict).2, 3);
 }
 

@@ -27,7 +27,10 @@ fn the_smoke_suite_leaves_records_board_tables_charts_and_report() {
             "{}: the parts of the wall time do not add up: {clock:?}",
             record.id
         );
-        assert_eq!(record.outcome.counters.evaluations, trial.evals.len() as u64);
+        assert_eq!(
+            record.outcome.counters.evaluations,
+            trial.evals.len() as u64
+        );
         assert!(record.outcome.state_bytes > 0, "{}", record.id);
         assert!(record.outcome.step_times.count > 0);
         assert!(record.fingerprint.executable.len() == 64);
@@ -37,7 +40,10 @@ fn the_smoke_suite_leaves_records_board_tables_charts_and_report() {
         .map(|e| e.unwrap().file_name().into_string().unwrap())
         .collect();
     for kind in [".png", ".svg"] {
-        assert!(names.iter().filter(|n| n.ends_with(kind)).count() >= 3, "{names:?}");
+        assert!(
+            names.iter().filter(|n| n.ends_with(kind)).count() >= 3,
+            "{names:?}"
+        );
     }
     let report = std::fs::read_to_string(out.join("report.html")).unwrap();
     assert!(report.contains("digits_mlp"));
@@ -56,7 +62,11 @@ fn the_smoke_suite_leaves_records_board_tables_charts_and_report() {
 fn a_dry_run_writes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("run");
-    let stdout = succeed(velodrome().args(["run", "smoke", "--dry-run", "--out"]).arg(&out));
+    let stdout = succeed(
+        velodrome()
+            .args(["run", "smoke", "--dry-run", "--out"])
+            .arg(&out),
+    );
     assert!(stdout.contains("digits_mlp"), "{stdout}");
     assert!(!out.exists());
 }
@@ -73,7 +83,9 @@ fn events_are_json_lines_on_request() {
     let out = dir.path().join("run");
     let mut command = velodrome();
     command
-        .args(["run", "smoke", "--events", "json", "--format", "json", "-s", "adamw", "--out"])
+        .args([
+            "run", "smoke", "--events", "json", "--format", "json", "-s", "adamw", "--out",
+        ])
         .arg(&out);
     let (stdout, stderr, code) = finish(&mut command);
     assert_eq!(code, 0, "{stderr}");

@@ -36,7 +36,9 @@ fn start(suite: &Path, out: &Path) -> Child {
 fn moments() -> impl Iterator<Item = u64> {
     let mut state: u64 = 42;
     std::iter::repeat_with(move || {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
         30 + (state >> 33) % 700
     })
 }
@@ -47,7 +49,13 @@ fn ten_kills_change_no_number() {
     let dir = tempfile::tempdir().unwrap();
     let suite = suite(dir.path(), SUITE);
     let straight = dir.path().join("straight");
-    succeed(velodrome().arg("run").arg(&suite).arg("--out").arg(&straight));
+    succeed(
+        velodrome()
+            .arg("run")
+            .arg(&suite)
+            .arg("--out")
+            .arg(&straight),
+    );
 
     let killed = dir.path().join("killed");
     let mut kills = 0;
@@ -73,9 +81,19 @@ fn ten_kills_change_no_number() {
         assert_eq!(timeless_record(&a.record), timeless_record(&b.record));
     }
     // A further start races nothing.
-    let before = std::fs::read(killed.join("trials").join(&a.trials[0].record.id).join("trial.json"));
+    let before = std::fs::read(
+        killed
+            .join("trials")
+            .join(&a.trials[0].record.id)
+            .join("trial.json"),
+    );
     succeed(velodrome().arg("run").arg(&suite).arg("--out").arg(&killed));
-    let after = std::fs::read(killed.join("trials").join(&a.trials[0].record.id).join("trial.json"));
+    let after = std::fs::read(
+        killed
+            .join("trials")
+            .join(&a.trials[0].record.id)
+            .join("trial.json"),
+    );
     assert_eq!(before.unwrap(), after.unwrap());
 }
 

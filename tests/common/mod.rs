@@ -15,10 +15,9 @@ pub fn velodrome() -> Command {
 /// The command with the riders of `tests/riders`, which `cargo test` builds as an example.
 pub fn riders() -> Command {
     let built = Path::new(env!("CARGO_BIN_EXE_velodrome"));
-    let path = built.with_file_name("examples").join(format!(
-        "test_riders{}",
-        std::env::consts::EXE_SUFFIX
-    ));
+    let path = built
+        .with_file_name("examples")
+        .join(format!("test_riders{}", std::env::consts::EXE_SUFFIX));
     assert!(
         path.exists(),
         "{} is missing; `cargo test` without a target filter builds it",

@@ -102,9 +102,7 @@ impl Algorithm for Riding {
             (Vice::Abort, 6) => std::process::abort(),
             _ => {}
         }
-        let gradients = trainee
-            .gradients(batch, &PassOptions::default())?
-            .gradients;
+        let gradients = trainee.gradients(batch, &PassOptions::default())?.gradients;
         let rate = self.learning_rate;
         trainee.map(|info, value| match gradients.get(info) {
             Some(gradient) => value - gradient.mul_scalar(rate),
