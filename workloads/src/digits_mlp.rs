@@ -15,7 +15,8 @@ pub struct DigitsMlp {
     config: MlpConfig,
 }
 
-fn config() -> MlpConfig {
+/// The base model.
+pub fn config() -> MlpConfig {
     MlpConfig {
         input: Digits::PIXELS,
         hidden: vec![128, 64],

@@ -15,7 +15,8 @@ pub struct ShakespeareGpt {
     config: GptConfig,
 }
 
-fn config() -> GptConfig {
+/// The base model.
+pub fn config() -> GptConfig {
     GptConfig {
         vocabulary: Shakespeare::VOCABULARY,
         context: Shakespeare::CONTEXT,

@@ -142,7 +142,7 @@ fn evaluation_does_not_depend_on_the_batch_size() {
     for workload in workloads() {
         let splits = workload.open().unwrap();
         let model = build(&*workload, 3);
-        let mut measure = |size| {
+        let measure = |size| {
             let data = batches(&*splits.test, 48, size);
             model.evaluate(&mut data.into_iter()).unwrap()["loss"]
         };

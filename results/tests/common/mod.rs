@@ -217,6 +217,7 @@ impl TrialBuilder {
             trainable_parameters: 512,
             parameters: 512,
             peak_memory_bytes: Some(50_000_000),
+            last_eval_work: 0,
             resumes: 0,
         };
     }
