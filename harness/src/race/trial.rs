@@ -124,7 +124,7 @@ impl<'a> Trial<'a> {
         self.clock.book(Phase::Setup, since_origin);
         let mut race = self.start()?;
         if race.trainee.counters().evaluations == 0 && self.evaluate(&mut race)? {
-            return self.end(&mut race, EndedBy::Target);
+            return self.end(race, EndedBy::Target);
         }
         loop {
             self.step(&mut race)?;
@@ -132,17 +132,17 @@ impl<'a> Trial<'a> {
             let spent = counters.work >= self.record.budget.work;
             if self.is_due(&race) || spent {
                 if self.evaluate(&mut race)? {
-                    return self.end(&mut race, EndedBy::Target);
+                    return self.end(race, EndedBy::Target);
                 }
                 if !spent {
                     self.checkpoint_if_due(&mut race)?;
                 }
             }
             if spent {
-                return self.end(&mut race, EndedBy::WorkBudget);
+                return self.end(race, EndedBy::WorkBudget);
             }
             if self.clock.on_clock() >= self.record.budget.seconds {
-                return self.end(&mut race, EndedBy::TimeBudget);
+                return self.end(race, EndedBy::TimeBudget);
             }
         }
     }
@@ -498,20 +498,20 @@ impl<'a> Trial<'a> {
         Ok(())
     }
 
-    /// Counts what only the live objects know, at the end.
-    fn end(&mut self, race: &mut Race, by: EndedBy) -> Result<EndedBy, Stop> {
+    /// Counts what only the live objects know, and lets go of them.
+    fn end(&mut self, race: Race, by: EndedBy) -> Result<EndedBy, Stop> {
         let outcome = &mut self.record.outcome;
-        let (algorithm, trainee) = (&race.algorithm, &race.trainee);
-        let state_bytes = self.clock.measure(Phase::Logging, || -> Result<_, Stop> {
+        self.clock.measure(Phase::Logging, || -> Result<_, Stop> {
             let mut state = State::new();
-            algorithm.save(&mut state)?;
-            Ok(state.tensor_bytes())
-        })?;
-        outcome.state_bytes = state_bytes;
-        outcome.parameters = trainee.parameters();
-        outcome.trainable_parameters = trainee.trainable_parameters();
-        race.log.sync()?;
-        Ok(by)
+            race.algorithm.save(&mut state)?;
+            outcome.state_bytes = state.tensor_bytes();
+            outcome.parameters = race.trainee.parameters();
+            outcome.trainable_parameters = race.trainee.trainable_parameters();
+            race.log.sync()?;
+            // Freeing a model takes time too.
+            drop(race);
+            Ok(by)
+        })
     }
 
     /// The record after [`Self::run`] ended with `result`; `panic` is the message of a caught
