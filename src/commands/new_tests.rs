@@ -90,10 +90,9 @@ fn the_template_is_a_sound_submission() {
 
 #[test]
 fn the_template_passes_the_checks_that_its_author_will_run() {
-    use std::sync::Arc;
-    use velodrome_harness::{conformance, contract::Submission};
-    let submission: Arc<dyn Submission> = Arc::new(template::MySubmission);
-    let checks = conformance::check_submission(&submission);
+    use burn::tensor::Device;
+    let checks =
+        velodrome_harness::conformance::check_submission(&template::MySubmission, &Device::flex());
     assert!(!checks.is_empty());
     for check in checks {
         assert!(check.passed, "{}: {}", check.name, check.message);

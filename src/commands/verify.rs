@@ -4,6 +4,7 @@ use super::Format;
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use burn::tensor::Device;
 use serde::Serialize;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,7 +37,7 @@ pub(crate) struct Arguments {
 struct Row {
     kind: &'static str,
     name: String,
-    check: String,
+    check: &'static str,
     passed: bool,
     message: String,
 }
@@ -119,7 +120,7 @@ fn check(subject: &Subject) -> Vec<Row> {
         Subject::Submission(s) => (
             "submission",
             s.describe().name.to_string(),
-            guarded(|| conformance::check_submission(s)),
+            guarded(|| conformance::check_submission(s.as_ref(), &Device::flex())),
         ),
         Subject::Workload(w) => ("workload", w.spec().name, guarded(|| workload(w.as_ref()))),
     };
@@ -137,7 +138,7 @@ fn check(subject: &Subject) -> Vec<Row> {
 fn guarded(checks: impl FnOnce() -> Vec<Check>) -> Vec<Check> {
     catch_unwind(AssertUnwindSafe(checks)).unwrap_or_else(|payload| {
         vec![Check {
-            name: "does not panic".into(),
+            name: "does not panic",
             passed: false,
             message: panic_message(payload.as_ref()),
         }]
@@ -155,9 +156,9 @@ fn panic_message(payload: &(dyn Any + Send)) -> String {
 fn workload(workload: &dyn Workload) -> Vec<Check> {
     let spec = workload.spec();
     let mut checks = Vec::new();
-    let mut add = |name: &str, fault: Option<String>| {
+    let mut add = |name: &'static str, fault: Option<String>| {
         checks.push(Check {
-            name: name.into(),
+            name,
             passed: fault.is_none(),
             message: fault.unwrap_or_default(),
         });
@@ -184,7 +185,7 @@ fn workload(workload: &dyn Workload) -> Vec<Check> {
             add("gives the same batch twice", fault);
         }
     }
-    let device = burn::tensor::Device::flex().autodiff();
+    let device = Device::flex().autodiff();
     match workload.build(&device) {
         Err(error) => add("builds its model", Some(error.to_string())),
         Ok(model) => {
