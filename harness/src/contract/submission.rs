@@ -9,6 +9,7 @@ use super::trainee::Trainee;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// How hyperparameters are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,7 +92,7 @@ pub struct StepContext {
     /// at it stays reproducible between evaluations).
     pub clock: f64,
     /// Validation metric at each evaluation so far, oldest first.
-    pub evaluations: Vec<f64>,
+    pub evaluations: Arc<Vec<f64>>,
     pub(crate) seed: u64,
 }
 
@@ -101,7 +102,7 @@ impl StepContext {
         Self {
             step,
             clock: 0.0,
-            evaluations: Vec::new(),
+            evaluations: Arc::default(),
             seed,
         }
     }

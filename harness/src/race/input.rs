@@ -12,8 +12,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Batches that are asked for ahead.
-const AHEAD: usize = 4;
+/// The most batches that are asked for ahead.
+const AHEAD: usize = 8;
+/// More are asked for when this few are left: asking for several at once wakes the preparing
+/// thread once for all of them, which matters where a step takes a fraction of a millisecond.
+const REFILL_AT: usize = 4;
 
 /// The order of training examples: epoch after epoch, each a fresh permutation. Position `p` of
 /// the endless stream depends on the seed alone.
@@ -134,6 +137,9 @@ impl InputQueue {
     }
 
     fn ask_ahead(&mut self) -> Result<(), SubmissionError> {
+        if self.pending.len() > REFILL_AT {
+            return Ok(());
+        }
         while self.pending.len() < AHEAD {
             let request = Request {
                 position: self.next_request,

@@ -72,7 +72,7 @@ pub struct Trial<'a> {
     record: TrialRecord,
     clock: Clock,
     steps: Histogram,
-    metrics: Vec<f64>,
+    metrics: Arc<Vec<f64>>,
     emit: &'a mut dyn FnMut(Event),
     last_progress: Option<Duration>,
     last_checkpoint: f64,
@@ -102,7 +102,7 @@ impl<'a> Trial<'a> {
             record,
             clock,
             steps: Histogram::default(),
-            metrics: Vec::new(),
+            metrics: Arc::default(),
             emit,
             last_progress: None,
             last_checkpoint: 0.0,
@@ -251,10 +251,9 @@ impl<'a> Trial<'a> {
         self.record.findings = header.findings;
         self.bad_losses = header.bad_losses;
         self.last_eval_clock = header.last_eval_clock;
-        self.metrics = log::read(log_path)?
-            .iter()
-            .map(|e| self.metric_of(&e.validation))
-            .collect();
+        let evals = log::read(log_path)?;
+        let metrics = evals.iter().map(|e| self.metric_of(&e.validation));
+        self.metrics = Arc::new(metrics.collect());
         Ok(())
     }
 
@@ -426,7 +425,7 @@ impl<'a> Trial<'a> {
         };
         race.log.append(&eval)?;
         race.trainee.counters_mut().evaluations += 1;
-        self.metrics.push(value);
+        Arc::make_mut(&mut self.metrics).push(value);
         self.last_eval_clock = at;
         let outcome = &mut self.record.outcome;
         outcome.counters = *race.trainee.counters();
