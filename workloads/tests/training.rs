@@ -18,7 +18,7 @@ fn adamw_teaches_the_perceptron_digits() {
     let device = training_device();
     let mut model = build(&*workload, 1);
     let mut optimizer = AdamWConfig::new().with_epsilon(1e-8).init();
-    let mut measure = |model: &dyn velodrome_harness::contract::Model| {
+    let measure = |model: &dyn velodrome_harness::contract::Model| {
         let data = batches(&*splits.validation, usize::MAX, spec.eval_batch_size);
         model.evaluate(&mut data.into_iter()).unwrap()[&spec.target.metric]
     };
