@@ -1,7 +1,7 @@
 //! Trains one workload with burn's AdamW and prints the milliseconds per step and the metrics at
 //! each evaluation: what a new workload's sizes, cadence and hints are chosen by.
 //!
-//!     cargo run --release -p velodrome-workloads --example calibrate -- \
+//!     cargo run --release --workspace --example calibrate -- \
 //!         NAME LR [STEPS] [SEED] [DECAY] [BATCH]
 //!
 //! Linear warm-up over a twentieth of the steps, then a cosine to zero. Not the target-setting

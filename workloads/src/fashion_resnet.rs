@@ -18,7 +18,7 @@ pub struct FashionResNet {
 fn config() -> ResNetConfig {
     ResNetConfig {
         side: Fashion::SIDE,
-        widths: vec![8, 16, 32],
+        widths: vec![12, 24, 48],
         blocks: 1,
         classes: Fashion::CLASSES,
         activation: Activation::Relu,

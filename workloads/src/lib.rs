@@ -68,3 +68,27 @@ pub fn register(registry: &mut Registry) -> Result<(), RegistryError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_register_once_and_every_variant_states_one_change_to_a_base() {
+        let mut registry = Registry::new();
+        register(&mut registry).unwrap();
+        let specs: Vec<_> = registry.workloads().map(|w| w.spec()).collect();
+        let found: Vec<&str> = specs.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(found, names().collect::<Vec<_>>());
+        for spec in &specs {
+            assert_eq!(spec.change.is_none(), spec.name == spec.base);
+            assert!(found.contains(&spec.base.as_str()));
+            assert!(spec.name.starts_with(&spec.base));
+        }
+        assert_eq!(specs.iter().filter(|s| s.change.is_none()).count(), 3);
+        assert!(matches!(
+            register(&mut registry),
+            Err(RegistryError::Duplicate { .. })
+        ));
+    }
+}

@@ -196,17 +196,17 @@ mod tests {
         let error = Targets::parse(&misspelt).unwrap_err().to_string();
         assert!(error.contains("batchsize"), "{error}");
 
-        let zero = regex_free_replace(text, "eval_every_work = ", "0");
+        let zero = with_value(text, "eval_every_work = ", "0");
         let error = Targets::parse(&zero).unwrap_err().to_string();
         assert!(error.contains("`eval_every_work`"), "{error}");
 
-        let nan = regex_free_replace(text, "\nvalidation = ", "nan");
+        let nan = with_value(text, "\nvalidation = ", "nan");
         let error = Targets::parse(&nan).unwrap_err().to_string();
         assert!(error.contains("`validation`"), "{error}");
     }
 
     /// Replaces the value behind the first `key` by `value`.
-    fn regex_free_replace(text: &str, key: &str, value: &str) -> String {
+    fn with_value(text: &str, key: &str, value: &str) -> String {
         let at = text.find(key).unwrap() + key.len();
         let end = at + text[at..].find('\n').unwrap();
         format!("{}{value}{}", &text[..at], &text[end..])

@@ -92,7 +92,7 @@ fn kinds_are_right() {
         .iter()
         .find(|p| p.kind == ParamKind::Convolution)
         .unwrap();
-    assert_eq!(kernel.shape, [8, 1, 5, 5]);
+    assert_eq!(kernel.shape, [12, 1, 5, 5]);
     assert_eq!(kernel.fan_in_axis, Some(1));
     let (found, _) = kinds("fashion_resnet_preact");
     assert_eq!(found, [0, 9, 0, 0, 1, 7, 7, 0]);
@@ -233,7 +233,11 @@ fn losses_are_the_means_that_evaluation_measures() {
             .collect();
         let mean = losses.iter().map(|l| f64::from(*l)).sum::<f64>() / losses.len() as f64;
         assert_eq!(losses.len(), 16);
-        assert!((measured - mean).abs() < 1e-5, "{measured} {mean}");
+        // Measures sum in 64 bits what the model's own losses round to 32.
+        assert!(
+            (measured - mean).abs() < 1e-6 * mean.max(1.0),
+            "{measured} {mean}"
+        );
     }
 }
 

@@ -1,5 +1,6 @@
 //! UCI handwritten digits (Alpaydin and Kaynak 1998), 8x8 images in 17 grey levels.
 
+use super::images::RawSplit;
 use super::{Embedded, ImageSplits};
 use velodrome_harness::contract::{DataSource, WorkloadError};
 
@@ -38,7 +39,7 @@ impl Digits {
     pub fn open(workload: &str) -> Result<ImageSplits, WorkloadError> {
         let text = FILE.unpack(workload)?;
         let text = std::str::from_utf8(&text).map_err(|e| FILE.fault(workload, &e.to_string()))?;
-        let mut splits: [(Vec<u8>, Vec<u8>); 3] = Default::default();
+        let mut splits: [RawSplit; 3] = Default::default();
         let mut seen = [0usize; Self::CLASSES];
         for (number, line) in text.lines().enumerate() {
             let (pixels, label) = parse(line)

@@ -1,5 +1,6 @@
 //! A class-balanced subset of Fashion-MNIST (Xiao, Rasul and Vollgraf 2017), 28x28 grey images.
 
+use super::images::RawSplit;
 use super::{Embedded, ImageSplits};
 use velodrome_harness::contract::{DataSource, WorkloadError};
 
@@ -40,7 +41,7 @@ impl Fashion {
 }
 
 /// Reads the format that `data/make/fashion_mnist.py` describes.
-fn parse(content: &[u8]) -> Result<[(Vec<u8>, Vec<u8>); 3], String> {
+fn parse(content: &[u8]) -> Result<[RawSplit; 3], String> {
     let (head, rest) = content.split_at_checked(28).ok_or("is cut short")?;
     if !head.starts_with(b"VIMG") {
         return Err("does not start with `VIMG`".into());

@@ -71,6 +71,9 @@ impl Dataset for Images {
     }
 }
 
+/// Pixels and labels of one split.
+pub(crate) type RawSplit = (Vec<u8>, Vec<u8>);
+
 /// The three splits of a set of labelled images, normalised by the training split.
 #[derive(Debug, Clone)]
 pub struct ImageSplits {
@@ -86,7 +89,7 @@ impl ImageSplits {
     /// Splits from (pixels, labels) of each, in the order training, validation, test. Every image
     /// has `shape` bytes; a value `x` becomes `(x - mean) / deviation` with the mean and standard
     /// deviation over all training pixels.
-    pub(crate) fn new(splits: [(Vec<u8>, Vec<u8>); 3], shape: &[usize]) -> Self {
+    pub(crate) fn new(splits: [RawSplit; 3], shape: &[usize]) -> Self {
         let scale = Arc::new(normalisation(&splits[0].0));
         let [train, validation, test] = splits.map(|(pixels, labels)| Images {
             pixels,
