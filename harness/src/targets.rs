@@ -109,7 +109,8 @@ pub fn set_target(
         Some((algorithm, point)) => (algorithm.to_string(), point.clone(), Vec::new()),
         None => search(bench, procedure, workload, report)?,
     };
-    let mut suite = blank(bench, workload, &[algorithm.clone()], procedure.seed + 1)?;
+    let winner = std::slice::from_ref(&algorithm);
+    let mut suite = blank(bench, workload, winner, procedure.seed + 1)?;
     suite.studies = procedure.seeds;
     let values = point.0.iter().map(|(k, v)| (spanned(k), *v)).collect();
     suite.points.insert(spanned(&algorithm), vec![values]);
