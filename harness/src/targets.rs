@@ -1,7 +1,7 @@
 //! The target-setting procedure: what a well-tuned baseline reaches within the step hint.
 //!
-//! 1. **Search.** Each baseline algorithm trains at `trials` quasi-random points of its own search
-//!    space, from one seed, to the end of the step hint's work, with no target in sight.
+//! 1. **Search.** Each baseline algorithm trains at its default point and at `trials` quasi-random
+//!    points of its own search space, to the end of the step hint's work, with no target in sight.
 //! 2. **Choice.** The point with the best validation metric at any evaluation wins.
 //! 3. **Repetition.** The winner trains from `seeds` fresh seeds.
 //! 4. **Target.** The worst of the seeds' best validation values, and the worst of the test values
@@ -13,10 +13,12 @@
 
 use crate::contract::{Point, Ruleset};
 use crate::race::{
-    Event, Override, Plan, PlanError, RaceError, RunOptions, Suite, SuiteError, plan, run,
+    Event, Override, Plan, PlanError, RaceError, RunOptions, Suite, SuiteError, halton, plan, run,
 };
 use crate::registry::{Registry, RegistryError};
+use crate::seed::derive;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use toml::Spanned;
@@ -28,7 +30,7 @@ use velodrome_results::{RecordError, TrialRecord};
 pub struct Procedure {
     /// Baseline algorithms (names of submissions).
     pub algorithms: Vec<String>,
-    /// Points that each of them tries.
+    /// Points that each of them tries beside its default.
     pub trials: u32,
     /// Fresh seeds that the winner repeats.
     pub seeds: u32,
@@ -112,8 +114,9 @@ pub fn set_target(
     let winner = std::slice::from_ref(&algorithm);
     let mut suite = blank(bench, workload, winner, procedure.seed + 1)?;
     suite.studies = procedure.seeds;
-    let values = point.0.iter().map(|(k, v)| (spanned(k), *v)).collect();
-    suite.points.insert(spanned(&algorithm), vec![values]);
+    suite
+        .points
+        .insert(spanned(&algorithm), vec![values(&point)]);
     let trials = race(bench, &suite, &format!("{workload}-repeat"), report)?;
     let minimize = |t: &TrialRecord| t.target.direction == velodrome_results::Direction::Minimize;
     let mut repeated = Vec::new();
@@ -157,7 +160,14 @@ fn search(
     report: &mut dyn FnMut(&Event),
 ) -> Result<Searched, TargetError> {
     let mut suite = blank(bench, workload, &procedure.algorithms, procedure.seed)?;
-    suite.trials = procedure.trials;
+    for name in &procedure.algorithms {
+        let space = bench.registry.submission(name)?.search_space();
+        let seed = derive(procedure.seed, &["targets", name]);
+        let drawn = (0..u64::from(procedure.trials)).map(|i| halton::point(&space, seed, i));
+        let points = std::iter::once(space.default_point()).chain(drawn);
+        let points = points.map(|p| values(&p)).collect();
+        suite.points.insert(spanned(name), points);
+    }
     let trials = race(bench, &suite, &format!("{workload}-search"), report)?;
     let mut best: Option<&TrialRecord> = None;
     for trial in &trials {
@@ -176,6 +186,12 @@ fn search(
         .map(|t| (t.submission.clone(), t.trial, t.outcome.best_validation))
         .collect();
     Ok((best.submission.clone(), Point(best.point.clone()), searched))
+}
+
+/// A point as a suite file would list it.
+fn values(point: &Point) -> BTreeMap<Spanned<String>, f64> {
+    let values = point.0.iter().map(|(k, v)| (spanned(k), *v));
+    values.collect()
 }
 
 fn spanned(name: &str) -> Spanned<String> {

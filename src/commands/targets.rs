@@ -16,8 +16,8 @@ use velodrome_harness::targets::{Bench, Finding, Procedure, set_target};
 
 /// Set the targets of workloads by the stated procedure
 ///
-/// Each baseline algorithm trains at quasi-random points of its search space to the end of the
-/// step hint; the best point is repeated from fresh seeds; the target is what all repetitions
+/// Each baseline algorithm trains at its default point and at quasi-random points of its search
+/// space to the end of the step hint; the best point is repeated from fresh seeds; the target is what all repetitions
 /// reach. A variant takes its base's point, when the base is named before it, and is repeated
 /// with its own seeds.
 #[derive(Debug, clap::Args)]
@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     /// Baseline algorithms; may be repeated
     #[arg(long = "algorithm", value_name = "NAME", default_values = ["adamw", "nesterov"])]
     algorithms: Vec<String>,
-    /// Points that each algorithm tries
+    /// Points that each algorithm tries beside its default
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     trials: u32,
     /// Fresh seeds that the winner repeats
@@ -115,7 +115,7 @@ fn entry(finding: &Finding, procedure: &Procedure) -> String {
     } else {
         writeln!(
             text,
-            "Search: {} at {} quasi-random points each, seed {}; {} won.",
+            "Search: {} at the default and {} quasi-random points each, seed {}; {} won.",
             procedure.algorithms.join(" and "),
             procedure.trials,
             procedure.seed,
