@@ -44,7 +44,9 @@ pub(super) fn text_width(text: &str, size: f64) -> f64 {
 
 /// `text`, with its middle left out where it is wider than `width`.
 pub(super) fn fit(text: &str, size: f64, width: f64) -> String {
-    if text_width(text, size) <= width {
+    // Half a pixel of tolerance: a width that was measured, added and subtracted again may lack an
+    // ulp of itself.
+    if text_width(text, size) <= width + 0.5 {
         return text.to_string();
     }
     let chars: Vec<char> = text.chars().collect();

@@ -27,7 +27,7 @@ pub(super) fn times(board: &Board) -> Value {
     let rows = body(board, |cell, i| match cell.time {
         Some(time) => {
             let best = board.workloads[i].best_time == Some(time);
-            let steps = cell.steps.map(|s| format!("{} steps", number(s)));
+            let steps = cell.steps.map(|s| format!("{s} steps"));
             let broken = cell
                 .statuses
                 .iter()
