@@ -279,14 +279,14 @@ fn steps(between: &[f64], last: Option<&EvalRecord>) -> StepSummary {
 fn fingerprint(m: &Metadata, framework: &str) -> Fingerprint {
     let unknown = || "unknown".to_string();
     let gpu = m.gpu_model_name.as_ref().map(|name| {
-        let count = m.gpu_count.unwrap_or(1);
+        let count = m.gpu_count.unwrap_or(1.0);
         let driver = m.gpu_driver.as_deref().unwrap_or("unknown");
         format!("{count} x {name}, driver {driver}")
     });
     Fingerprint {
         cpu: m.cpu_model_name.clone().unwrap_or_else(unknown),
-        cores: m.cpu_count.unwrap_or(0) as usize,
-        memory_bytes: m.memory.unwrap_or(0),
+        cores: m.cpu_count.unwrap_or(0.0) as usize,
+        memory_bytes: m.memory.unwrap_or(0.0) as u64,
         accelerator: gpu,
         os: m.os_platform.clone().unwrap_or_else(unknown),
         device: framework.to_string(),

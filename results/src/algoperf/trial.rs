@@ -22,11 +22,11 @@ pub struct Metadata {
     /// Processor.
     pub cpu_model_name: Option<String>,
     /// Logical processors.
-    pub cpu_count: Option<u64>,
+    pub cpu_count: Option<f64>,
     /// Accelerator.
     pub gpu_model_name: Option<String>,
     /// Accelerators.
-    pub gpu_count: Option<u64>,
+    pub gpu_count: Option<f64>,
     /// Driver of the accelerator.
     pub gpu_driver: Option<String>,
     /// Operating system.
@@ -44,7 +44,7 @@ pub struct Metadata {
     pub eval_period: Option<f64>,
     /// Bytes of main memory.
     #[serde(rename = "mem.total")]
-    pub memory: Option<u64>,
+    pub memory: Option<f64>,
     /// Seed of the trial.
     pub rng_seed: Option<i64>,
 }

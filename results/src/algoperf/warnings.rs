@@ -118,7 +118,7 @@ fn machines(logs: &Logs, findings: &mut Vec<LogFinding>) {
 
 /// One finding per submission and workload whose fastest and slowest study differ.
 fn step_times(logs: &Logs, findings: &mut Vec<LogFinding>) {
-    for ((submission, workload), trials) in cells(logs) {
+    for ((submission, _), trials) in cells(logs) {
         let mut studies: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
         for trial in &trials {
             let Some(evals) = &trial.evals else { continue };
