@@ -208,7 +208,7 @@ impl Logs {
             .version(targets.version.as_deref())
             .map(str::to_string);
         match (&version, &targets.version) {
-            (Some(v), Some(wanted)) if v == wanted => {
+            (Some(v), wanted) if Budgets::fits(wanted.as_deref(), v) => {
                 assumed.push(format!(
                     "Budgets of AlgoPerf {v}, to tell a crash from a miss."
                 ));

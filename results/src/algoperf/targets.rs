@@ -227,13 +227,20 @@ impl Budgets {
         })
     }
 
-    /// The version of the table that fits a benchmark version; the newest where none does.
+    /// The version of the table that fits a benchmark version (`0.6` fits `0.6-8base`); the newest
+    /// where none does.
     pub fn version<'a>(&'a self, wanted: Option<&str>) -> Option<&'a str> {
-        let known = |v: &&String| wanted == Some(v.as_str());
-        let found = self.external_tuning.keys().find(known);
+        let fits = |key: &&String| Self::fits(wanted, key);
+        let found = self.external_tuning.keys().rev().find(fits);
         found
             .or(self.external_tuning.keys().next_back())
             .map(String::as_str)
+    }
+
+    /// Whether a benchmark version is the version `key` of the table, or a variant of it.
+    pub(super) fn fits(wanted: Option<&str>, key: &str) -> bool {
+        let rest = wanted.and_then(|w| w.strip_prefix(key));
+        rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
     }
 
     /// The budget of a base workload.
