@@ -129,11 +129,17 @@ fn reference(
         |row: &[f64], tau: f64| row.iter().filter(|r| **r <= tau).count() as f64 / BASE as f64;
     let grid = |row: &Vec<f64>| {
         let mut area = 0.0;
+        // The points as `numpy.linspace(1, 4, 100)` has them, to the last bit: a ratio of 2 lies
+        // on one of them.
+        let tau = |k: u32| {
+            if k == 99 {
+                4.0
+            } else {
+                f64::from(k) * (3.0 / 99.0) + 1.0
+            }
+        };
         for k in 0..99 {
-            let (a, b) = (
-                1.0 + 3.0 * f64::from(k) / 99.0,
-                1.0 + 3.0 * f64::from(k + 1) / 99.0,
-            );
+            let (a, b) = (tau(k), tau(k + 1));
             area += (share(row, a) + share(row, b)) / 2.0 * (b - a);
         }
         area / 3.0
@@ -238,8 +244,6 @@ proptest! {
                         prop_assert!(same(a, b), "{policy} {s} {w}: {a:?} {b}");
                     }
                     let (a, b) = (scored.scores[s], scores[s]);
-                    // On the grid, a ratio on a point may fall to either side by rounding: one
-                    // point's weight is 1 / 99 of a workload's share.
                     prop_assert!((a - b).abs() <= 1e-12, "{policy} {integration} {s}: {a} {b}");
                     let before = scored.scores.iter().filter(|x| **x > a).count();
                     prop_assert_eq!(scored.ranks[s], before + 1);

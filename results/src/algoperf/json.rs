@@ -147,8 +147,9 @@ impl LogScore<'_> {
         let name = logs.submissions[s].as_str();
         let speed_up = self.speed_ups.as_ref().map(|all| &all[s]);
         let mine = |f: &&LogFinding| match &f.submission {
-            Some(submission) => submission == name,
-            None => first,
+            Some(of) if logs.submissions.contains(of) => of == name,
+            // A folder without any trial is no submission of the board.
+            _ => first,
         };
         let ratios = |cells: &[Cell]| -> Row<'_> {
             let cells = cells.iter().enumerate();
