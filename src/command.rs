@@ -1,6 +1,8 @@
 //! The command line: parsing, registration, dispatch.
 
-use crate::commands::{completions, data, export, list, new, report, run, score, trial, verify};
+use crate::commands::{
+    completions, data, export, list, new, report, run, score, targets, trial, verify,
+};
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -40,6 +42,7 @@ enum Action {
     Verify(verify::Arguments),
     New(new::Arguments),
     Data(data::Arguments),
+    Targets(targets::Arguments),
     Completions(completions::Arguments),
     #[command(name = "__trial", hide = true)]
     Trial(trial::Arguments),
@@ -149,6 +152,7 @@ fn act(
         Action::Verify(a) => verify::execute(a, registry, console),
         Action::New(a) => new::execute(a, registry, console),
         Action::Data(a) => data::execute(a, registry, console),
+        Action::Targets(a) => targets::execute(a, registry, console),
         Action::Completions(a) => completions::execute(a, &program(arguments), console),
         Action::Trial(a) => trial::execute(a, registry, born),
     }

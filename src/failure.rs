@@ -6,6 +6,7 @@ use velodrome_harness::race::{
     ChildError, DeviceError, LockError, PlanError, RaceError, SuiteError,
 };
 use velodrome_harness::registry::RegistryError;
+use velodrome_harness::targets::TargetError;
 use velodrome_results::RecordError;
 use velodrome_results::algoperf::LogError;
 use velodrome_results::assemble::AssembleError;
@@ -52,6 +53,9 @@ pub(crate) enum Failure {
     /// The report.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// The target-setting procedure.
+    #[error(transparent)]
+    Target(#[from] TargetError),
     /// Standard output.
     #[error("standard output: cannot write: {0}")]
     Output(io::Error),
@@ -76,6 +80,14 @@ impl Failure {
             Failure::Usage(_) | Failure::Suite(_) | Failure::Registry(_) => Exit::Usage,
             Failure::Plan(error) => plan(error),
             Failure::Race(error) => race(error),
+            Failure::Target(error) => match error {
+                TargetError::Registry(_) | TargetError::Suite(_) => Exit::Usage,
+                TargetError::Plan(error) => plan(error),
+                TargetError::Race(error) => race(error),
+                TargetError::Record(error) => record(error),
+                TargetError::Interrupted => Exit::Interrupted,
+                TargetError::Failed { .. } => Exit::TrialsFailed,
+            },
             Failure::Child(_) => Exit::TrialProcess,
             Failure::Record(error) => record(error),
             Failure::Assemble(_) => Exit::NoBoard,

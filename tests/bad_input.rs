@@ -156,11 +156,7 @@ fn a_truncated_checkpoint_is_named() {
     let (_dir, suite, out) = finished();
     let trial = out.join("trials").join("digits_mlp.adamw.study-1.trial-1");
     // As after a kill: a running trial with a checkpoint, of which a part is lost.
-    let record = std::fs::read_to_string(trial.join("trial.json")).unwrap();
-    let record = record
-        .replace("\"status\": \"missed\"", "\"status\": \"running\"")
-        .replace("\"status\": \"reached\"", "\"status\": \"running\"");
-    std::fs::write(trial.join("trial.json"), record).unwrap();
+    rewind(&trial);
     std::fs::write(trial.join("checkpoint"), b"velodrome-checkpoint/1\nxx").unwrap();
     let (_, err, code) = finish(velodrome().arg("run").arg(&suite).arg("--out").arg(&out));
     assert_eq!(code, 4, "{err}");
@@ -170,29 +166,46 @@ fn a_truncated_checkpoint_is_named() {
     );
 }
 
+/// Puts a device on which every write fails with "no space left" where a file is first written.
+#[cfg(target_os = "linux")]
+fn full_disk(file: &str) {
+    let (_dir, suite, out) = finished();
+    let trial = out.join("trials").join("digits_mlp.adamw.study-1.trial-1");
+    let before = files(
+        &out.join("trials")
+            .join("digits_mlp.nesterov.study-1.trial-1"),
+    );
+    rewind(&trial);
+    let full = trial.join(format!("{file}.tmp"));
+    std::os::unix::fs::symlink("/dev/full", &full).unwrap();
+    let (_, err, code) = finish(velodrome().arg("run").arg(&suite).arg("--out").arg(&out));
+    assert_eq!(code, 7, "{err}");
+    assert!(err.contains(file) && err.contains("space"), "{err}");
+    // Once there is space again, the same command finishes the race.
+    let _ = std::fs::remove_file(&full);
+    succeed(velodrome().arg("run").arg(&suite).arg("--out").arg(&out));
+    read(&out);
+    let after = files(
+        &out.join("trials")
+            .join("digits_mlp.nesterov.study-1.trial-1"),
+    );
+    assert_eq!(before, after);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_an_error_and_the_race_goes_on_afterwards() {
-    let dir = tempfile::tempdir().unwrap();
-    let suite = suite(dir.path(), SUITE);
-    // Every write to this device fails with "no space left".
-    let out = dir.path().join("run");
-    let trial = out.join("trials").join("digits_mlp.adamw.study-1.trial-1");
-    succeed(velodrome().arg("run").arg(&suite).arg("--out").arg(&out));
+    full_disk("checkpoint");
+    full_disk("trial.json");
+}
+
+/// Makes a finished trial look as if it had been killed right after its start.
+fn rewind(trial: &Path) {
     let record = std::fs::read_to_string(trial.join("trial.json")).unwrap();
     let record = record
         .replace("\"status\": \"missed\"", "\"status\": \"running\"")
         .replace("\"status\": \"reached\"", "\"status\": \"running\"");
     std::fs::write(trial.join("trial.json"), record).unwrap();
-    std::fs::remove_file(trial.join("evals.jsonl")).unwrap();
-    std::os::unix::fs::symlink("/dev/full", trial.join("evals.jsonl")).unwrap();
-    let (_, err, code) = finish(velodrome().arg("run").arg(&suite).arg("--out").arg(&out));
-    assert_eq!(code, 7, "{err}");
-    assert!(err.contains("evals.jsonl"), "{err}");
-    std::fs::remove_file(trial.join("evals.jsonl")).unwrap();
-    std::fs::write(trial.join("evals.jsonl"), "").unwrap();
-    succeed(velodrome().arg("run").arg(&suite).arg("--out").arg(&out));
-    read(&out);
 }
 
 #[test]

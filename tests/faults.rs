@@ -69,11 +69,11 @@ fn a_second_thread_gains_nothing_and_is_named() {
         dir.path(),
         r#"
 name = "threads"
-workloads = ["digits_mlp"]
+workloads = ["shakespeare_gpt"]
 submissions = ["second_thread", "honest"]
-[overrides.digits_mlp]
-budget_work = 6400
-eval_every_work = 640
+[overrides.shakespeare_gpt]
+budget_work = 64
+eval_every_work = 16
 "#,
     );
     let out = dir.path().join("run");

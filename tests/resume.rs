@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 const SUITE: &str = r#"
 name = "resume"
-workloads = ["digits_mlp"]
+workloads = ["digits_mlp", "shakespeare_gpt"]
 submissions = ["adamw", "nesterov", "schedule_free_adamw"]
-studies = 2
+studies = 1
 
 [limits]
 # A checkpoint at every evaluation.
@@ -20,6 +20,9 @@ checkpoint_seconds = 0
 [overrides.digits_mlp]
 budget_work = 64000
 eval_every_work = 512
+[overrides.shakespeare_gpt]
+budget_work = 960
+eval_every_work = 160
 "#;
 
 fn start(suite: &Path, out: &Path) -> Child {
@@ -32,14 +35,14 @@ fn start(suite: &Path, out: &Path) -> Child {
     command.spawn().unwrap()
 }
 
-/// Milliseconds until the next kill: spread over the first seconds, fixed for a repeatable test.
+/// Milliseconds until the next kill: spread over a second, fixed for a repeatable test.
 fn moments() -> impl Iterator<Item = u64> {
     let mut state: u64 = 42;
     std::iter::repeat_with(move || {
         state = state
             .wrapping_mul(6364136223846793005)
             .wrapping_add(1442695040888963407);
-        30 + (state >> 33) % 700
+        50 + (state >> 33) % 1000
     })
 }
 

@@ -9,3 +9,4 @@ pub mod contract;
 pub mod race;
 pub mod registry;
 pub mod seed;
+pub mod targets;

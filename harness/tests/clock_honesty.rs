@@ -55,25 +55,6 @@ fn only_start_steps_and_preparation_are_on_the_clock() {
 }
 
 #[test]
-fn waiting_for_input_is_recorded_apart() {
-    let time = Arc::new(FakeTime::default());
-    let mut workload = FakeWorkload::new(&time);
-    // The preparing thread moves the fake clock by a second a batch. Which of them pass while the
-    // trial waits depends on the threads; that none is on the clock does not.
-    workload.batch_takes = SECOND;
-    let probe = Probe::new(&time);
-    during_evaluation(|| {});
-    let dir = tempfile::tempdir().unwrap();
-    let mut record = planned(&workload);
-    // One evaluation at the end, so that preparing overlaps with steps and waits alone.
-    record.eval_every_work = 640;
-    let record = race(&workload, &probe, record, dir.path());
-    let clock = record.outcome.clock;
-    assert!(clock.input_wait > 0.0, "{clock:?}");
-    assert!(clock.unaccounted_share().abs() < 1e-9);
-}
-
-#[test]
 fn work_in_another_thread_while_the_clock_stands_is_charged() {
     let time = Arc::new(FakeTime::default());
     let workload = FakeWorkload::new(&time);

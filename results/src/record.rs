@@ -137,9 +137,12 @@ pub struct Target {
     pub metric: String,
     /// Which way it improves.
     pub direction: Direction,
-    /// Value to reach on the validation split; this one stops the clock.
+    /// Value to reach on the validation split; this one stops the clock. Infinite (the wrong way)
+    /// in a race that only looks for what can be reached.
+    #[serde(with = "measures::real")]
     pub validation: f64,
     /// Value to reach on the test split; recorded beside it.
+    #[serde(with = "measures::real")]
     pub test: f64,
 }
 

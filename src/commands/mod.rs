@@ -10,6 +10,7 @@ pub(crate) mod plan;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod score;
+pub(crate) mod targets;
 pub(crate) mod trial;
 pub(crate) mod verify;
 

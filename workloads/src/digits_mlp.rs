@@ -19,7 +19,7 @@ pub struct DigitsMlp {
 pub fn config() -> MlpConfig {
     MlpConfig {
         input: Digits::PIXELS,
-        hidden: vec![128, 64],
+        hidden: vec![512, 256],
         classes: Digits::CLASSES,
         activation: Activation::Relu,
         dropout: 0.0,
@@ -48,10 +48,10 @@ pub fn tanh(name: &str, targets: TargetEntry) -> DigitsMlp {
 /// Width: a quarter of the base's hidden units.
 pub fn narrow(name: &str, targets: TargetEntry) -> DigitsMlp {
     let config = MlpConfig {
-        hidden: vec![32, 16],
+        hidden: vec![128, 64],
         ..config()
     };
-    let change = "width: hidden layers of 32 and 16 instead of 128 and 64";
+    let change = "width: hidden layers of 128 and 64 instead of 512 and 256";
     DigitsMlp::new(name, Some(change), config, targets)
 }
 

@@ -41,9 +41,11 @@ impl Phase {
     }
 }
 
-/// Foreign processor time below this in one phase is measurement noise: readings of several
-/// clocks are microseconds apart.
-const NOISE: Duration = Duration::from_micros(500);
+/// Foreign processor time below this, or below [`NOISE_SHARE`] of a phase, is measurement noise:
+/// readings of several clocks are microseconds apart.
+const NOISE: Duration = Duration::from_micros(50);
+/// See [`NOISE`].
+const NOISE_SHARE: f64 = 0.02;
 
 /// Adds up where a trial's wall time goes.
 pub struct Clock {
@@ -74,16 +76,21 @@ impl Clock {
     /// Runs `f` and books its wall time on `phase`. Off the clock, foreign processor time is
     /// charged as background work.
     pub fn measure<R>(&mut self, phase: Phase, f: impl FnOnce() -> R) -> R {
-        let foreign = (!phase.on_clock())
-            .then(|| self.time.foreign_cpu())
-            .flatten();
         let start = self.time.now();
+        if phase.on_clock() {
+            let result = f();
+            self.book(phase, self.time.now().saturating_sub(start));
+            return result;
+        }
+        // Reading the processor times takes microseconds, which belong to the phase.
+        let before = self.time.foreign_cpu();
         let result = f();
+        let after = self.time.foreign_cpu();
         let elapsed = self.time.now().saturating_sub(start);
         self.book(phase, elapsed);
-        if let (Some(before), Some(after)) = (foreign, self.time.foreign_cpu()) {
+        if let (Some(before), Some(after)) = (before, after) {
             let work = after.saturating_sub(before);
-            if work > NOISE {
+            if work > NOISE.max(elapsed.mul_f64(NOISE_SHARE)) {
                 self.parts.background += work.as_secs_f64();
             }
         }

@@ -58,6 +58,7 @@ pub enum Event {
         #[serde(with = "velodrome_results::measures::real")]
         value: f64,
         /// The validation target.
+        #[serde(with = "velodrome_results::measures::real")]
         target: f64,
     },
     /// Something worth a reader's attention.

@@ -261,4 +261,56 @@ mod tests {
         assert_eq!(ids, whole);
         assert_eq!(changing.position(), 40);
     }
+
+    /// A clock whose every reading opens the gate for one more batch, so that the first batch is
+    /// made while the queue is already waited on.
+    struct Gated {
+        time: FakeTime,
+        gate: Sender<()>,
+    }
+
+    impl TimeSource for Gated {
+        fn now(&self) -> Duration {
+            let now = self.time.now();
+            let _ = self.gate.send(());
+            now
+        }
+    }
+
+    struct Slow {
+        clock: std::sync::OnceLock<Arc<Gated>>,
+        gate: Receiver<()>,
+    }
+
+    impl Dataset for Slow {
+        fn len(&self) -> usize {
+            10
+        }
+
+        fn batch(&self, indices: &[usize]) -> HostBatch {
+            let _ = self.gate.recv();
+            if let Some(clock) = self.clock.get() {
+                clock.time.advance(Duration::from_secs(3));
+            }
+            Numbers(10).batch(indices)
+        }
+    }
+
+    #[test]
+    fn waiting_for_a_batch_is_recorded_as_waiting() {
+        let (open, gate) = unbounded();
+        let clock = Arc::new(Gated {
+            time: FakeTime::default(),
+            gate: open,
+        });
+        let data = Arc::new(Slow {
+            clock: clock.clone().into(),
+            gate,
+        });
+        let mut queue = InputQueue::start(data, 3, 0, 2, Device::flex(), clock.clone()).unwrap();
+        assert_eq!(queue.take_waited(), Duration::ZERO);
+        queue.next().unwrap();
+        assert_eq!(queue.take_waited(), Duration::from_secs(3));
+        assert_eq!(queue.take_waited(), Duration::ZERO);
+    }
 }

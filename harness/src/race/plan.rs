@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use toml::Spanned;
 use velodrome_results::record::TRIAL_FORMAT;
-use velodrome_results::{Budget, Outcome, Seeds, Status, TrialRecord};
+use velodrome_results::{Budget, Direction, Outcome, Seeds, Status, TrialRecord};
 
 /// Why a suite gives no plan.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +117,13 @@ pub fn plan(suite: &Suite, registry: &Registry) -> Result<Plan, PlanError> {
                         &change,
                     );
                     record.threads = threads;
+                    if suite.without_target {
+                        let never = match record.target.direction {
+                            Direction::Minimize => f64::NEG_INFINITY,
+                            Direction::Maximize => f64::INFINITY,
+                        };
+                        (record.target.validation, record.target.test) = (never, never);
+                    }
                     record.fingerprint = fingerprint.clone();
                     record.hash = content_hash(&record, &spec, submission.as_ref());
                     trials.push(record);

@@ -108,6 +108,10 @@ pub struct Suite {
     /// default.
     #[serde(default)]
     pub points: BTreeMap<Spanned<String>, Vec<BTreeMap<Spanned<String>, f64>>>,
+    /// Race every trial to the end of its budget, as if no target could be reached: for setting
+    /// targets. Not a key of suite files.
+    #[serde(skip)]
+    pub without_target: bool,
     /// The file that the suite was read from.
     #[serde(skip)]
     pub path: PathBuf,

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use velodrome_results::log::{self, EvalLog};
 use velodrome_results::measures::Measures;
-use velodrome_results::{EndedBy, EvalRecord, RecordError, Status, TrialRecord};
+use velodrome_results::{EndedBy, EvalRecord, Outcome, RecordError, Status, TrialRecord};
 
 /// The first steps, whose time is booked as warm-up too and left out of the step summary.
 const WARM_UP_STEPS: u64 = 5;
@@ -93,7 +93,14 @@ struct Race {
 
 impl<'a> Trial<'a> {
     /// A trial of the planned `record`. Events go to `emit`.
-    pub fn new(setup: TrialSetup<'a>, record: TrialRecord, emit: &'a mut dyn FnMut(Event)) -> Self {
+    pub fn new(
+        setup: TrialSetup<'a>,
+        mut record: TrialRecord,
+        emit: &'a mut dyn FnMut(Event),
+    ) -> Self {
+        // What an earlier segment left counts only as far as a checkpoint restores it.
+        record.outcome = Outcome::default();
+        record.findings.clear();
         let clock = Clock::new(setup.time.clone(), Duration::ZERO);
         let spec = setup.workload.spec();
         Self {
@@ -351,12 +358,10 @@ impl<'a> Trial<'a> {
         let validation = self.measure_split(race, |s| &s.validation)?;
         let test = self.measure_split(race, |s| &s.test)?;
         let met = self.book_evaluation(race, at, validation, test)?;
-        if !met {
-            self.clock.measure(Phase::Prepare, || -> Result<_, Stop> {
-                race.algorithm.after_eval(&mut race.trainee)?;
-                fence(&device)
-            })?;
-        }
+        self.clock.measure(Phase::Prepare, || -> Result<_, Stop> {
+            race.algorithm.after_eval(&mut race.trainee)?;
+            fence(&device)
+        })?;
         Ok(met)
     }
 

@@ -178,11 +178,14 @@ pub fn target() -> Target {
     }
 }
 
+/// What a probe does at a step.
+pub type OnUpdate =
+    Arc<dyn Fn(u64, &mut Trainee, &Batch) -> Result<(), SubmissionError> + Send + Sync>;
+
 /// Gradient descent whose hooks are closures of the test.
 pub struct Probe {
     pub on_start: fn(&FakeTime),
-    pub on_update:
-        Arc<dyn Fn(u64, &mut Trainee, &Batch) -> Result<(), SubmissionError> + Send + Sync>,
+    pub on_update: OnUpdate,
     pub on_prepare: fn(&FakeTime),
     pub time: Arc<FakeTime>,
 }
@@ -241,7 +244,7 @@ impl Submission for Probe {
 }
 
 struct Running {
-    on_update: Arc<dyn Fn(u64, &mut Trainee, &Batch) -> Result<(), SubmissionError> + Send + Sync>,
+    on_update: OnUpdate,
     on_prepare: fn(&FakeTime),
     time: Arc<FakeTime>,
 }

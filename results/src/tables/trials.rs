@@ -112,6 +112,7 @@ fn outcome(frame: &mut Frame<'_, Row<'_>>) {
         ("trainable_parameters", |o| Some(o.trainable_parameters)),
         ("parameters", |o| Some(o.parameters)),
         ("peak_memory_bytes", |o| o.peak_memory_bytes),
+        ("last_eval_work", |o| Some(o.last_eval_work)),
         ("resumes", |o| Some(o.resumes.into())),
     ];
     for (name, get) in counts {

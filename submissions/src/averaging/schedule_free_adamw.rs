@@ -30,7 +30,7 @@
 //! # Hyperparameters
 //! | name | default | search |
 //! |---|---|---|
-//! | `learning_rate` | 5e-3 | 5e-4 to 5e-2, logarithmic |
+//! | `learning_rate` | 1e-2 | 5e-4 to 5e-2, logarithmic |
 //! | `beta1` | 0.9 | complement 0.02 to 0.2, logarithmic |
 //! | `beta2` | 0.999 | fixed |
 //! | `epsilon` | 1e-8 | fixed |
@@ -318,7 +318,7 @@ impl Submission for ScheduleFreeAdamWSubmission {
 
     fn search_space(&self) -> SearchSpace {
         let space = SearchSpace::new()
-            .log_uniform("learning_rate", 5e-4, 5e-2, 5e-3)
+            .log_uniform("learning_rate", 5e-4, 5e-2, 1e-2)
             .one_minus_log_uniform("beta1", 0.02, 0.2, 0.9)
             .fixed("beta2", 0.999)
             .fixed("epsilon", 1e-8)

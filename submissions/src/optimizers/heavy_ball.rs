@@ -14,7 +14,7 @@
 //! # Hyperparameters
 //! | name | default | search |
 //! |---|---|---|
-//! | `learning_rate` | 0.1 | 0.02 to 5, logarithmic |
+//! | `learning_rate` | 0.15 | 0.02 to 5, logarithmic |
 //! | `momentum` | 0.9 | complement 0.005 to 0.3, logarithmic |
 //! | `weight_decay` | 1e-5 | 1e-7 to 5e-5, logarithmic |
 //! | `warmup_factor` | 0.05 | fixed; share of the step hint |
@@ -65,7 +65,7 @@ pub(super) fn undamped(point: &Point, nesterov: bool) -> Result<Sgd, SubmissionE
 /// AlgoPerf's search space for undamped momentum.
 pub(super) fn momentum_space() -> SearchSpace {
     let space = SearchSpace::new()
-        .log_uniform("learning_rate", 2e-2, 5.0, 0.1)
+        .log_uniform("learning_rate", 2e-2, 5.0, 0.15)
         .one_minus_log_uniform("momentum", 0.005, 0.3, 0.9)
         .log_uniform("weight_decay", 1e-7, 5e-5, 1e-5)
         .fixed("warmup_factor", 0.05)

@@ -14,7 +14,7 @@
 //! # Hyperparameters
 //! | name | default | search |
 //! |---|---|---|
-//! | `learning_rate` | 5e-4 | 3e-5 to 3e-3, logarithmic |
+//! | `learning_rate` | 1.5e-3 | 3e-5 to 3e-3, logarithmic |
 //! | `beta1` | 0.9 | complement 0.02 to 0.2, logarithmic |
 //! | `beta2` | 0.99 | complement 0.005 to 0.05, logarithmic |
 //! | `weight_decay` | 0.5 | 0.02 to 5, logarithmic |
@@ -69,7 +69,7 @@ impl Submission for LionSubmission {
 
     fn search_space(&self) -> SearchSpace {
         let space = SearchSpace::new()
-            .log_uniform("learning_rate", 3e-5, 3e-3, 5e-4)
+            .log_uniform("learning_rate", 3e-5, 3e-3, 1.5e-3)
             .one_minus_log_uniform("beta1", 0.02, 0.2, 0.9)
             .one_minus_log_uniform("beta2", 0.005, 0.05, 0.99)
             .log_uniform("weight_decay", 0.02, 5.0, 0.5)

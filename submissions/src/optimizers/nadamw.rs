@@ -14,7 +14,7 @@
 //! # Hyperparameters
 //! | name | default | search |
 //! |---|---|---|
-//! | `learning_rate` | 3e-3 | 1e-4 to 1e-2, logarithmic |
+//! | `learning_rate` | 6e-3 | 1e-4 to 1e-2, logarithmic |
 //! | `beta1` | 0.9 | complement 0.004 to 0.1, logarithmic |
 //! | `beta2` | 0.999 | fixed |
 //! | `epsilon` | 1e-8 | fixed |
@@ -139,7 +139,7 @@ impl Submission for NAdamWSubmission {
 
     fn search_space(&self) -> SearchSpace {
         let space = SearchSpace::new()
-            .log_uniform("learning_rate", 1e-4, 1e-2, 3e-3)
+            .log_uniform("learning_rate", 1e-4, 1e-2, 6e-3)
             .one_minus_log_uniform("beta1", 0.004, 0.1, 0.9)
             .fixed("beta2", 0.999)
             .fixed("epsilon", 1e-8)

@@ -13,7 +13,7 @@
 //! # Hyperparameters
 //! | name | default | search |
 //! |---|---|---|
-//! | `learning_rate` | 0.1 | 0.02 to 5, logarithmic |
+//! | `learning_rate` | 0.15 | 0.02 to 5, logarithmic |
 //! | `momentum` | 0.9 | complement 0.005 to 0.3, logarithmic |
 //! | `weight_decay` | 1e-5 | 1e-7 to 5e-5, logarithmic |
 //! | `warmup_factor` | 0.05 | fixed; share of the step hint |
