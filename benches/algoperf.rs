@@ -12,7 +12,7 @@ use std::time::Instant;
 
 const SUBMISSIONS: usize = 11;
 const TRIALS: usize = 8;
-const ROWS: usize = 46;
+const ROWS: usize = 58;
 const WORKLOADS: [(&str, &str); 14] = [
     ("alpha", "loss"),
     ("beta", "ssim"),
@@ -123,20 +123,28 @@ fn log(metric: &str, noise: &mut Noise) -> String {
     text
 }
 
-/// Highest resident memory of all children so far in MB (those that are measured only grow).
-fn peak_mb() -> f64 {
+/// Processor seconds of all children so far, and the highest resident memory of any in MB (those
+/// that are measured only grow).
+fn children() -> (f64, f64) {
     use nix::sys::resource::{UsageWho, getrusage};
-    getrusage(UsageWho::RUSAGE_CHILDREN).map_or(f64::NAN, |u| u.max_rss() as f64 / 1024.0)
+    getrusage(UsageWho::RUSAGE_CHILDREN).map_or((f64::NAN, f64::NAN), |u| {
+        let seconds = |t: nix::sys::time::TimeVal| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6;
+        (
+            seconds(u.user_time()) + seconds(u.system_time()),
+            u.max_rss() as f64 / 1024.0,
+        )
+    })
 }
 
 fn main() {
     let dir = tempfile::tempdir().unwrap();
     let targets = dir.path().join("targets.json");
     write_targets(&targets);
-    println!("logs   MB   seconds (best and worst of 5)   peak memory [MB]");
+    println!("logs   MB   seconds (best and worst of 5)   processor seconds   peak memory [MB]");
     for (name, studies) in [("small", 3), ("large", 30)] {
         let root = dir.path().join(name);
         let (files, bytes) = write_tree(&root, studies);
+        let (before, _) = children();
         let mut times: Vec<f64> = (0..6)
             .map(|_| {
                 let start = Instant::now();
@@ -155,12 +163,13 @@ fn main() {
             .skip(1)
             .collect();
         times.sort_by(f64::total_cmp);
+        let (used, memory) = children();
         println!(
-            "{files}   {:.1}   {:.3} to {:.3}   {:.0}",
+            "{files}   {:.1}   {:.3} to {:.3}   {:.3}   {memory:.0}",
             bytes as f64 / 1e6,
             times[0],
             times[4],
-            peak_mb()
+            (used - before) / 6.0,
         );
     }
 }

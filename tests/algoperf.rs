@@ -148,7 +148,11 @@ fn records_report_and_export() {
     let more = ["--format", "json", "--records", &records, "--out", &out];
     let (first, err, code) = score(&logs.root, &logs.targets, &more);
     assert_eq!(code, 0, "{err}");
-    for file in ["board.md", "tables/trials.parquet", "charts/profile.svg"] {
+    for file in [
+        "board.md",
+        "tables/trials.parquet",
+        "charts/performance_profile.svg",
+    ] {
         assert!(path("board").join(file).exists(), "{file}");
     }
     let page = path("page.html");
