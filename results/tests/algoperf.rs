@@ -493,3 +493,17 @@ fn the_place_of_the_submissions_is_found() {
     let nothing = tempfile::tempdir().unwrap();
     assert!(Logs::read(nothing.path(), targets(), budgets(), None).is_err());
 }
+
+#[test]
+fn studies_may_have_names() {
+    let unpacked = board(1);
+    let before = read(&unpacked.root, &unpacked.targets);
+    let study = unpacked.root.join("shampoo/study_2");
+    std::fs::rename(&study, unpacked.root.join("shampoo/study_last")).unwrap();
+    let after = read(&unpacked.root, &unpacked.targets);
+    let score = |logs: &Logs| logs.score(&options(Policy::MinTime)).unwrap().scored;
+    assert_eq!(score(&before), score(&after));
+    let named =
+        |f: &&velodrome_results::algoperf::LogFinding| f.kind == FindingKind::UnnumberedStudy;
+    assert_eq!(after.findings.iter().filter(named).count(), 1);
+}

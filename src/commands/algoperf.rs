@@ -3,7 +3,7 @@
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use std::path::PathBuf;
 use velodrome_results::algoperf::{
     Budgets, LogScore, LogScoreOptions, Logs, Ruleset, Targets, write_run,
@@ -25,7 +25,10 @@ pub(crate) struct LogArguments {
         long,
         value_name = "RULESET",
         requires = "algoperf",
-        value_parser = PossibleValuesParser::new(["external", "self-tuning"])
+        value_parser = PossibleValuesParser::new([
+            PossibleValue::new("external").alias("external_tuning"),
+            PossibleValue::new("self-tuning").alias("self_tuning"),
+        ])
             .map(|name| Ruleset::named(&name).unwrap_or(Ruleset::External))
     )]
     ruleset: Option<Ruleset>,

@@ -44,6 +44,8 @@ pub enum FindingKind {
     TwoFrameworks,
     /// Two folders that name the same study or trial.
     Duplicate,
+    /// A study whose folder has a name instead of a number.
+    UnnumberedStudy,
     /// More trials in a study than the ruleset allows.
     ExtraTrial,
     /// Fewer trials in a study, or fewer studies, than the ruleset asks for.
@@ -84,6 +86,7 @@ impl FindingKind {
             Self::UnscoredWorkload => "unscored_workload",
             Self::TwoFrameworks => "two_frameworks",
             Self::Duplicate => "duplicate",
+            Self::UnnumberedStudy => "unnumbered_study",
             Self::ExtraTrial => "extra_trial",
             Self::TooFew => "too_few",
             Self::EmptyFolder => "empty_folder",
@@ -104,6 +107,7 @@ impl FindingKind {
                 | Self::NoFinalNewline
                 | Self::StrayFile
                 | Self::UnscoredWorkload
+                | Self::UnnumberedStudy
                 | Self::MixedHardware
                 | Self::StepTimes
                 | Self::DamagedSidecar

@@ -5,8 +5,6 @@ use super::sensitivity::{self, LeftOut};
 use crate::render::{self, Section, digits3, status_words};
 use crate::score::{Cell, profile};
 
-/// Findings listed one by one on a board; all of them are in the JSON form.
-const LISTED: usize = 200;
 /// The ratios at which the profile is printed.
 const TAUS: [f64; 7] = [1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0];
 
@@ -51,11 +49,7 @@ impl LogScore<'_> {
             1 => format!("1 finding, of which --strict refuses {refused}:"),
             n => format!("{n} findings, of which --strict refuses {refused}:"),
         });
-        lines.extend(findings.iter().take(LISTED).map(ToString::to_string));
-        if findings.len() > LISTED {
-            let more = findings.len() - LISTED;
-            lines.push(format!("… and {more} more; --format json lists them all."));
-        }
+        lines.extend(findings.iter().map(ToString::to_string));
         lines
     }
 

@@ -77,6 +77,18 @@ fn list(path: &Path) -> Result<Listing, RecordError> {
     Ok(listing)
 }
 
+/// The same, with a finding where the folder cannot be listed: it then counts as empty.
+fn listed(path: &Path, findings: &mut Vec<LogFinding>) -> Listing {
+    list(path).unwrap_or_else(|error| {
+        let message = format!("cannot be listed; what is in it is left out ({error})");
+        findings.push(LogFinding::new(FindingKind::Unreadable, path, message));
+        Listing {
+            folders: Vec::new(),
+            files: Vec::new(),
+        }
+    })
+}
+
 fn is_study(name: &str) -> bool {
     name.starts_with("study_")
 }
@@ -228,6 +240,36 @@ fn numbered(
     numbers.into_iter().collect()
 }
 
+/// The studies: those with a number, then those with a name, which get the numbers that follow.
+fn studies(listing: &Listing, findings: &mut Vec<LogFinding>) -> Vec<(u32, PathBuf)> {
+    let named = |name: &str| {
+        let rest = name.strip_prefix("study_");
+        rest.is_some_and(|rest| !rest.is_empty() && rest.parse::<u32>().is_err())
+    };
+    let (named, others): (Vec<_>, Vec<_>) = listing
+        .folders
+        .iter()
+        .cloned()
+        .partition(|(name, _)| named(name));
+    let others = Listing {
+        folders: others,
+        files: Vec::new(),
+    };
+    let mut studies = numbered(&others, "study_", findings);
+    for (_, path) in named {
+        let number = studies.last().map_or(0, |(n, _)| n.saturating_add(1));
+        let message =
+            format!("the study has a name instead of a number; it counts as study {number}");
+        findings.push(LogFinding::new(
+            FindingKind::UnnumberedStudy,
+            &path,
+            message,
+        ));
+        studies.push((number, path));
+    }
+    studies
+}
+
 fn submission(path: &Path, targets: &Targets) -> Result<Tree, LogError> {
     let real = path
         .canonicalize()
@@ -244,16 +286,16 @@ fn submission(path: &Path, targets: &Targets) -> Result<Tree, LogError> {
         .into_owned();
     let mut tree = Tree::default();
     let findings = &mut tree.findings;
-    let listing = list(path)?;
+    let listing = listed(path, findings);
     stray_files(&listing, findings);
     let mut trials = Vec::new();
-    let studies = numbered(&listing, "study_", findings);
+    let studies = studies(&listing, findings);
     if studies.is_empty() {
         let message = "a folder among the submissions without any study; it is ignored";
         findings.push(LogFinding::new(FindingKind::EmptyFolder, path, message));
     }
     for (study, path) in studies {
-        let listing = list(&path)?;
+        let listing = listed(&path, findings);
         stray_files(&listing, findings);
         if listing.folders.is_empty() {
             let message = "a study without any workload";
@@ -263,7 +305,7 @@ fn submission(path: &Path, targets: &Targets) -> Result<Tree, LogError> {
             let Some((workload, framework)) = workload(folder, path, targets, findings) else {
                 continue;
             };
-            let listing = list(path)?;
+            let listing = listed(path, findings);
             stray_files(&listing, findings);
             let numbers = numbered(&listing, "trial_", findings);
             if numbers.is_empty() {
