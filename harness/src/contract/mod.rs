@@ -12,6 +12,7 @@ mod space;
 mod state;
 mod submission;
 mod trainee;
+mod walk;
 mod workload;
 
 pub use adapter::{Adapter, Attach, Recipe};

@@ -38,7 +38,7 @@
 //! | `warmup_factor` | 0.05 | fixed; share of the step hint |
 //! | `average_power` | 0 | fixed; `r`, more weight on later steps when above 0 |
 //! | `average_lr_power` | 2 | fixed; `q`, less weight on warm-up steps |
-//! | `label_smoothing` | 0 | 0, 0.1, 0.2 |
+//! | `label_smoothing` | 0.1 | 0, 0.1, 0.2 |
 //! | `dropout` | 0 | 0, 0.1 |
 //!
 //! The ranges are AdamW's, with the rate moved up: the authors advise 1 to 10 times the rate of a

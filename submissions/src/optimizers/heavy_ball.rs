@@ -20,7 +20,7 @@
 //! | `warmup_factor` | 0.05 | fixed; share of the step hint |
 //! | `decay_steps_factor` | 0.9 | fixed; share of the steps behind the warm-up |
 //! | `end_factor` | 1e-3 | 1e-3, 1e-2 |
-//! | `label_smoothing` | 0 | 0, 0.1, 0.2 |
+//! | `label_smoothing` | 0.1 | 0, 0.1, 0.2 |
 //! | `dropout` | 0 | 0, 0.1 |
 //!
 //! # State

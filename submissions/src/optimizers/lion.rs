@@ -19,7 +19,7 @@
 //! | `beta2` | 0.99 | complement 0.005 to 0.05, logarithmic |
 //! | `weight_decay` | 0.5 | 0.02 to 5, logarithmic |
 //! | `warmup_factor` | 0.05 | fixed; share of the step hint |
-//! | `label_smoothing` | 0 | 0, 0.1, 0.2 |
+//! | `label_smoothing` | 0.1 | 0, 0.1, 0.2 |
 //! | `dropout` | 0 | 0, 0.1 |
 //!
 //! AlgoPerf has no search space for Lion: these ranges are AdamW's, moved by the authors' rule of

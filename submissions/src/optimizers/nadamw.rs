@@ -20,7 +20,7 @@
 //! | `epsilon` | 1e-8 | fixed |
 //! | `weight_decay` | 0.1 | 5e-3 to 1, logarithmic |
 //! | `warmup_factor` | 0.05 | fixed; share of the step hint |
-//! | `label_smoothing` | 0 | 0, 0.1, 0.2 |
+//! | `label_smoothing` | 0.1 | 0, 0.1, 0.2 |
 //! | `dropout` | 0 | 0, 0.1 |
 //!
 //! # State

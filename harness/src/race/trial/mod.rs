@@ -1,5 +1,8 @@
 //! One trial, in this process: workload, submission and clock in, log and record out.
 
+mod evaluate;
+mod start;
+
 use super::checkpoint::{Checkpoint, Header};
 use super::clock::{Clock, Phase};
 use super::event::Event;
@@ -7,16 +10,16 @@ use super::histogram::Histogram;
 use super::input::InputQueue;
 use super::time::TimeSource;
 use crate::contract::{
-    Algorithm, Batch, Dataset, ModelError, Queue, Ruleset, Splits, StartContext, State,
-    StepContext, Submission, SubmissionError, Trainee, Workload, WorkloadError, WorkloadSpec,
+    Algorithm, ModelError, Queue, Splits, State, StepContext, Submission, SubmissionError, Trainee,
+    Workload, WorkloadError, WorkloadSpec,
 };
 use burn::tensor::Device;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use velodrome_results::log::{self, EvalLog};
+use velodrome_results::log::EvalLog;
 use velodrome_results::measures::Measures;
-use velodrome_results::{EndedBy, EvalRecord, Outcome, RecordError, Status, TrialRecord};
+use velodrome_results::{EndedBy, Outcome, RecordError, Status, TrialRecord};
 
 /// The first steps, whose time is booked as warm-up too and left out of the step summary.
 const WARM_UP_STEPS: u64 = 5;
@@ -154,116 +157,6 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Opens, builds, starts, and restores a checkpoint where there is one.
-    fn start(&mut self) -> Result<Race, Stop> {
-        let saved_path = Self::checkpoint_path(self.setup.dir);
-        let saved = self.clock.measure(Phase::Checkpoint, || {
-            saved_path
-                .exists()
-                .then(|| Checkpoint::read(&saved_path))
-                .transpose()
-        })?;
-        if let Some(saved) = &saved
-            && saved.header.hash != self.record.hash
-        {
-            return Err(RecordError::damaged(
-                &saved_path,
-                None,
-                format!(
-                    "header: field `hash` is {}, but the trial's is {}",
-                    saved.header.hash, self.record.hash
-                ),
-            )
-            .into());
-        }
-        let (workload, device) = (self.setup.workload, self.setup.device.clone());
-        let seeds = self.record.seeds;
-        let (splits, model) = self.clock.measure(Phase::Setup, || -> Result<_, Stop> {
-            let splits = workload.open()?;
-            device.seed(seeds.model);
-            let model = workload.build(&device.clone().autodiff())?;
-            Ok((splits, model))
-        })?;
-        let mut trainee = Trainee::new(model, device.clone(), seeds.algorithm);
-        let (position, batch_size) = saved.as_ref().map_or((0, self.spec.hints.batch_size), |c| {
-            (c.header.position, c.header.batch_size)
-        });
-        let time = self.clock.time().clone();
-        let train = splits.train.clone();
-        let queue = self.clock.measure(Phase::Setup, || {
-            let queue = InputQueue::start(
-                train,
-                seeds.data,
-                position,
-                batch_size,
-                device.clone(),
-                time.clone(),
-            );
-            // Every thread that the harness needs exists now; later ones are the submission's.
-            rayon::broadcast(|_| ());
-            time.adopt_threads();
-            queue
-        });
-        let queue = queue.map_err(|e| SubmissionError::Queue(e.to_string()))?;
-        let context = StartContext {
-            point: crate::contract::Point(self.record.point.clone()),
-            hints: self.spec.hints,
-            ruleset: if self.record.ruleset == Ruleset::External.as_str() {
-                Ruleset::External
-            } else {
-                Ruleset::SelfTuning
-            },
-            seed: seeds.algorithm,
-        };
-        let submission = self.setup.submission;
-        let mut algorithm = self.clock.measure(Phase::Start, || -> Result<_, Stop> {
-            let algorithm = submission.start(&mut trainee, &context)?;
-            fence(&device)?;
-            Ok(algorithm)
-        })?;
-        let log_path = self.setup.dir.join("evals.jsonl");
-        let log = match saved {
-            None => self
-                .clock
-                .measure(Phase::Logging, || EvalLog::open(&log_path, 0))?,
-            Some(saved) => {
-                let header = saved.header.clone();
-                let log = self
-                    .clock
-                    .measure(Phase::Checkpoint, || -> Result<_, Stop> {
-                        trainee.load(&saved.model, header.counters)?;
-                        algorithm.load(&saved.state, &trainee)?;
-                        Ok(EvalLog::open(&log_path, header.log_bytes)?)
-                    })?;
-                self.restore(header, &log_path)?;
-                log
-            }
-        };
-        self.last_checkpoint = self.clock.wall();
-        Ok(Race {
-            trainee,
-            algorithm,
-            queue,
-            log,
-            splits,
-        })
-    }
-
-    /// Puts the books back to where the checkpoint was taken.
-    fn restore(&mut self, header: Header, log_path: &Path) -> Result<(), Stop> {
-        self.clock.continue_from(header.clock);
-        self.steps = header.steps;
-        self.record.outcome = header.outcome;
-        self.record.outcome.resumes += 1;
-        self.record.findings = header.findings;
-        self.bad_losses = header.bad_losses;
-        self.last_eval_clock = header.last_eval_clock;
-        let evals = log::read(log_path)?;
-        let metrics = evals.iter().map(|e| self.metric_of(&e.validation));
-        self.metrics = Arc::new(metrics.collect());
-        Ok(())
-    }
-
     fn metric_of(&self, measures: &Measures) -> f64 {
         measures
             .get(&self.record.target.metric)
@@ -345,128 +238,6 @@ impl<'a> Trial<'a> {
         // Due when the work crossed a multiple of the interval since the last evaluation.
         let work = race.trainee.counters().work;
         work / every > self.record.outcome.last_eval_work / every
-    }
-
-    /// One evaluation; says whether the target is met.
-    fn evaluate(&mut self, race: &mut Race) -> Result<bool, Stop> {
-        let device = self.setup.device.clone();
-        self.clock.measure(Phase::Prepare, || -> Result<_, Stop> {
-            race.algorithm.prepare_for_eval(&mut race.trainee)?;
-            fence(&device)
-        })?;
-        let at = self.clock.on_clock();
-        let validation = self.measure_split(race, |s| &s.validation)?;
-        let test = self.measure_split(race, |s| &s.test)?;
-        let met = self.book_evaluation(race, at, validation, test)?;
-        self.clock.measure(Phase::Prepare, || -> Result<_, Stop> {
-            race.algorithm.after_eval(&mut race.trainee)?;
-            fence(&device)
-        })?;
-        Ok(met)
-    }
-
-    /// Measures of one split, off the clock.
-    fn measure_split(
-        &mut self,
-        race: &Race,
-        split: impl Fn(&Splits) -> &Arc<dyn Dataset>,
-    ) -> Result<Measures, Stop> {
-        let time = self.clock.time().clone();
-        let data = split(&race.splits).clone();
-        let (size, device) = (self.spec.eval_batch_size.max(1), self.setup.device.clone());
-        let (emit, id) = (&mut *self.emit, self.record.id.clone());
-        let (counters, budget_work) = (self.record.outcome.counters, self.record.budget.work);
-        let clock_now = self.clock.on_clock();
-        let last = &mut self.last_progress;
-        Ok(self.clock.measure(Phase::Evaluation, || {
-            let mut batches = (0..data.len()).step_by(size).map(|from| {
-                // An evaluation is progress too: a long one must not look like a stall.
-                let now = time.now();
-                if last.is_none_or(|l| now.saturating_sub(l) >= PROGRESS_EVERY) {
-                    *last = Some(now);
-                    emit(Event::Progress {
-                        id: id.clone(),
-                        step: counters.steps,
-                        work: counters.work,
-                        budget_work,
-                        clock: clock_now,
-                    });
-                }
-                let ids: Vec<usize> = (from..(from + size).min(data.len())).collect();
-                Batch::from_host(data.batch(&ids), ids, &device)
-            });
-            race.trainee.evaluate(&mut batches)
-        })?)
-    }
-
-    /// Logs an evaluation and says whether it met the target.
-    fn book_evaluation(
-        &mut self,
-        race: &mut Race,
-        at: f64,
-        validation: Measures,
-        test: Measures,
-    ) -> Result<bool, Stop> {
-        let start = self.clock.time().now();
-        let target = self.record.target.clone();
-        let (value, test_value) = (self.metric_of(&validation), self.metric_of(&test));
-        let mean_loss = self.loss_sum / self.loss_count as f64;
-        let train: Measures = if self.loss_count > 0 {
-            [("loss".to_string(), mean_loss)].into()
-        } else {
-            Measures::new()
-        };
-        (self.loss_sum, self.loss_count) = (0.0, 0);
-        let counters = *race.trainee.counters();
-        let eval = EvalRecord {
-            n: counters.evaluations,
-            step: counters.steps,
-            work: counters.work,
-            clock: at,
-            wall: self.clock.wall(),
-            train,
-            validation,
-            test,
-        };
-        race.log.append(&eval)?;
-        race.trainee.counters_mut().evaluations += 1;
-        Arc::make_mut(&mut self.metrics).push(value);
-        self.last_eval_clock = at;
-        let outcome = &mut self.record.outcome;
-        outcome.counters = *race.trainee.counters();
-        outcome.last_eval_work = counters.work;
-        let best = outcome.best_validation.unwrap_or(f64::NAN);
-        if value.is_finite() && target.direction.better(value, best) {
-            outcome.best_validation = Some(value);
-            outcome.test_at_best = Some(test_value).filter(|t| t.is_finite());
-        }
-        if target.direction.meets(test_value, target.test) {
-            outcome.time_to_test_target.get_or_insert(at);
-        }
-        let met = target.direction.meets(value, target.validation);
-        if met {
-            outcome.time_to_target = Some(at);
-            outcome.steps_to_target = Some(counters.steps);
-            outcome.work_to_target = Some(counters.work);
-        }
-        (self.emit)(Event::Evaluated {
-            id: self.record.id.clone(),
-            step: counters.steps,
-            work: counters.work,
-            clock: at,
-            metric: target.metric.clone(),
-            value,
-            target: target.validation,
-        });
-        let elapsed = self.clock.time().now().saturating_sub(start);
-        self.clock.book(Phase::Logging, elapsed);
-        if !value.is_finite() {
-            return Err(Stop::Diverged(format!(
-                "{} on the validation split is {value} at step {}",
-                target.metric, counters.steps
-            )));
-        }
-        Ok(met)
     }
 
     fn checkpoint_if_due(&mut self, race: &mut Race) -> Result<(), Stop> {

@@ -1,0 +1,133 @@
+//! Evaluations: prepared by the submission, made and booked by the harness.
+
+use super::super::clock::Phase;
+use super::super::event::Event;
+use super::{PROGRESS_EVERY, Race, Stop, Trial, fence};
+use crate::contract::{Batch, Dataset, Splits};
+use std::sync::Arc;
+use velodrome_results::EvalRecord;
+use velodrome_results::measures::Measures;
+
+impl Trial<'_> {
+    /// One evaluation; says whether the target is met.
+    pub(super) fn evaluate(&mut self, race: &mut Race) -> Result<bool, Stop> {
+        let device = self.setup.device.clone();
+        self.clock.measure(Phase::Prepare, || -> Result<_, Stop> {
+            race.algorithm.prepare_for_eval(&mut race.trainee)?;
+            fence(&device)
+        })?;
+        let at = self.clock.on_clock();
+        let validation = self.measure_split(race, |s| &s.validation)?;
+        let test = self.measure_split(race, |s| &s.test)?;
+        let met = self.book_evaluation(race, at, validation, test)?;
+        self.clock.measure(Phase::Prepare, || -> Result<_, Stop> {
+            race.algorithm.after_eval(&mut race.trainee)?;
+            fence(&device)
+        })?;
+        Ok(met)
+    }
+
+    /// Measures of one split, off the clock.
+    fn measure_split(
+        &mut self,
+        race: &Race,
+        split: impl Fn(&Splits) -> &Arc<dyn Dataset>,
+    ) -> Result<Measures, Stop> {
+        let time = self.clock.time().clone();
+        let data = split(&race.splits).clone();
+        let (size, device) = (self.spec.eval_batch_size.max(1), self.setup.device.clone());
+        let (emit, id) = (&mut *self.emit, self.record.id.clone());
+        let (counters, budget_work) = (self.record.outcome.counters, self.record.budget.work);
+        let clock_now = self.clock.on_clock();
+        let last = &mut self.last_progress;
+        Ok(self.clock.measure(Phase::Evaluation, || {
+            let mut batches = (0..data.len()).step_by(size).map(|from| {
+                // An evaluation is progress too: a long one must not look like a stall.
+                let now = time.now();
+                if last.is_none_or(|l| now.saturating_sub(l) >= PROGRESS_EVERY) {
+                    *last = Some(now);
+                    emit(Event::Progress {
+                        id: id.clone(),
+                        step: counters.steps,
+                        work: counters.work,
+                        budget_work,
+                        clock: clock_now,
+                    });
+                }
+                let ids: Vec<usize> = (from..(from + size).min(data.len())).collect();
+                Batch::from_host(data.batch(&ids), ids, &device)
+            });
+            race.trainee.evaluate(&mut batches)
+        })?)
+    }
+
+    /// Logs an evaluation and says whether it met the target.
+    fn book_evaluation(
+        &mut self,
+        race: &mut Race,
+        at: f64,
+        validation: Measures,
+        test: Measures,
+    ) -> Result<bool, Stop> {
+        let start = self.clock.time().now();
+        let target = self.record.target.clone();
+        let (value, test_value) = (self.metric_of(&validation), self.metric_of(&test));
+        let mean_loss = self.loss_sum / self.loss_count as f64;
+        let train: Measures = if self.loss_count > 0 {
+            [("loss".to_string(), mean_loss)].into()
+        } else {
+            Measures::new()
+        };
+        (self.loss_sum, self.loss_count) = (0.0, 0);
+        let counters = *race.trainee.counters();
+        let eval = EvalRecord {
+            n: counters.evaluations,
+            step: counters.steps,
+            work: counters.work,
+            clock: at,
+            wall: self.clock.wall(),
+            train,
+            validation,
+            test,
+        };
+        race.log.append(&eval)?;
+        race.trainee.counters_mut().evaluations += 1;
+        Arc::make_mut(&mut self.metrics).push(value);
+        self.last_eval_clock = at;
+        let outcome = &mut self.record.outcome;
+        outcome.counters = *race.trainee.counters();
+        outcome.last_eval_work = counters.work;
+        let best = outcome.best_validation.unwrap_or(f64::NAN);
+        if value.is_finite() && target.direction.better(value, best) {
+            outcome.best_validation = Some(value);
+            outcome.test_at_best = Some(test_value).filter(|t| t.is_finite());
+        }
+        if target.direction.meets(test_value, target.test) {
+            outcome.time_to_test_target.get_or_insert(at);
+        }
+        let met = target.direction.meets(value, target.validation);
+        if met {
+            outcome.time_to_target = Some(at);
+            outcome.steps_to_target = Some(counters.steps);
+            outcome.work_to_target = Some(counters.work);
+        }
+        (self.emit)(Event::Evaluated {
+            id: self.record.id.clone(),
+            step: counters.steps,
+            work: counters.work,
+            clock: at,
+            metric: target.metric.clone(),
+            value,
+            target: target.validation,
+        });
+        let elapsed = self.clock.time().now().saturating_sub(start);
+        self.clock.book(Phase::Logging, elapsed);
+        if !value.is_finite() {
+            return Err(Stop::Diverged(format!(
+                "{} on the validation split is {value} at step {}",
+                target.metric, counters.steps
+            )));
+        }
+        Ok(met)
+    }
+}

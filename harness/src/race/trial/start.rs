@@ -1,0 +1,123 @@
+//! The start of a trial: data, model, queue, submission, and what a checkpoint restores.
+
+use super::super::checkpoint::{Checkpoint, Header};
+use super::super::clock::Phase;
+use super::super::input::InputQueue;
+use super::{Race, Stop, Trial, fence};
+use crate::contract::{Point, Ruleset, StartContext, SubmissionError, Trainee};
+use std::path::Path;
+use std::sync::Arc;
+use velodrome_results::RecordError;
+use velodrome_results::log::{self, EvalLog};
+
+impl Trial<'_> {
+    /// Opens, builds, starts, and restores a checkpoint where there is one.
+    pub(super) fn start(&mut self) -> Result<Race, Stop> {
+        let saved_path = Self::checkpoint_path(self.setup.dir);
+        let saved = self.clock.measure(Phase::Checkpoint, || {
+            saved_path
+                .exists()
+                .then(|| Checkpoint::read(&saved_path))
+                .transpose()
+        })?;
+        if let Some(saved) = &saved
+            && saved.header.hash != self.record.hash
+        {
+            return Err(RecordError::damaged(
+                &saved_path,
+                None,
+                format!(
+                    "header: field `hash` is {}, but the trial's is {}",
+                    saved.header.hash, self.record.hash
+                ),
+            )
+            .into());
+        }
+        let (workload, device) = (self.setup.workload, self.setup.device.clone());
+        let seeds = self.record.seeds;
+        let (splits, model) = self.clock.measure(Phase::Setup, || -> Result<_, Stop> {
+            let splits = workload.open()?;
+            device.seed(seeds.model);
+            let model = workload.build(&device.clone().autodiff())?;
+            Ok((splits, model))
+        })?;
+        let mut trainee = Trainee::new(model, device.clone(), seeds.algorithm);
+        let (position, batch_size) = saved.as_ref().map_or((0, self.spec.hints.batch_size), |c| {
+            (c.header.position, c.header.batch_size)
+        });
+        let time = self.clock.time().clone();
+        let train = splits.train.clone();
+        let queue = self.clock.measure(Phase::Setup, || {
+            let queue = InputQueue::start(
+                train,
+                seeds.data,
+                position,
+                batch_size,
+                device.clone(),
+                time.clone(),
+            );
+            // Every thread that the harness needs exists now; later ones are the submission's.
+            rayon::broadcast(|_| ());
+            time.adopt_threads();
+            queue
+        });
+        let queue = queue.map_err(|e| SubmissionError::Queue(e.to_string()))?;
+        let context = StartContext {
+            point: Point(self.record.point.clone()),
+            hints: self.spec.hints,
+            ruleset: if self.record.ruleset == Ruleset::External.as_str() {
+                Ruleset::External
+            } else {
+                Ruleset::SelfTuning
+            },
+            seed: seeds.algorithm,
+        };
+        let submission = self.setup.submission;
+        let mut algorithm = self.clock.measure(Phase::Start, || -> Result<_, Stop> {
+            let algorithm = submission.start(&mut trainee, &context)?;
+            fence(&device)?;
+            Ok(algorithm)
+        })?;
+        let log_path = self.setup.dir.join("evals.jsonl");
+        let log = match saved {
+            None => self
+                .clock
+                .measure(Phase::Logging, || EvalLog::open(&log_path, 0))?,
+            Some(saved) => {
+                let header = saved.header.clone();
+                let log = self
+                    .clock
+                    .measure(Phase::Checkpoint, || -> Result<_, Stop> {
+                        trainee.load(&saved.model, header.counters)?;
+                        algorithm.load(&saved.state, &trainee)?;
+                        Ok(EvalLog::open(&log_path, header.log_bytes)?)
+                    })?;
+                self.restore(header, &log_path)?;
+                log
+            }
+        };
+        self.last_checkpoint = self.clock.wall();
+        Ok(Race {
+            trainee,
+            algorithm,
+            queue,
+            log,
+            splits,
+        })
+    }
+
+    /// Puts the books back to where the checkpoint was taken.
+    fn restore(&mut self, header: Header, log_path: &Path) -> Result<(), Stop> {
+        self.clock.continue_from(header.clock);
+        self.steps = header.steps;
+        self.record.outcome = header.outcome;
+        self.record.outcome.resumes += 1;
+        self.record.findings = header.findings;
+        self.bad_losses = header.bad_losses;
+        self.last_eval_clock = header.last_eval_clock;
+        let evals = log::read(log_path)?;
+        let metrics = evals.iter().map(|e| self.metric_of(&e.validation));
+        self.metrics = Arc::new(metrics.collect());
+        Ok(())
+    }
+}
