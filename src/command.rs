@@ -1,6 +1,8 @@
 //! The command line: parsing, registration, dispatch.
 
-use crate::commands::{completions, data, list, new, report, run, score, targets, trial, verify};
+use crate::commands::{
+    completions, data, export, list, new, report, run, score, targets, trial, verify,
+};
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -35,6 +37,7 @@ enum Action {
     Run(run::Arguments),
     Score(score::Arguments),
     Report(report::Arguments),
+    Export(export::Arguments),
     List(list::Arguments),
     Verify(verify::Arguments),
     New(new::Arguments),
@@ -144,6 +147,7 @@ fn act(
         Action::Run(a) => run::execute(a, registry, &words(arguments), console),
         Action::Score(a) => score::execute(a, console),
         Action::Report(a) => report::execute(a, console),
+        Action::Export(a) => export::execute(a, console),
         Action::List(a) => list::execute(a, registry, console),
         Action::Verify(a) => verify::execute(a, registry, console),
         Action::New(a) => new::execute(a, registry, console),

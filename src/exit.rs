@@ -27,6 +27,8 @@ pub enum Exit {
     Device = 8,
     /// The runs cannot share a board (other rules or machines), or hold nothing to score.
     NoBoard = 9,
+    /// `score --algoperf --strict`: the logs hold something that the rules forbid.
+    Forbidden = 10,
     /// A fault in Velodrome itself.
     Internal = 70,
     /// A trial's own process could not do its work, for a reason outside the trial. Only `run` sees
@@ -38,7 +40,7 @@ pub enum Exit {
 
 impl Exit {
     /// All codes, in the order of the help.
-    pub const ALL: [Exit; 13] = [
+    pub const ALL: [Exit; 14] = [
         Exit::Ok,
         Exit::CheckFailed,
         Exit::Usage,
@@ -49,6 +51,7 @@ impl Exit {
         Exit::Io,
         Exit::Device,
         Exit::NoBoard,
+        Exit::Forbidden,
         Exit::Internal,
         Exit::TrialProcess,
         Exit::Interrupted,
@@ -74,6 +77,7 @@ impl Exit {
             Exit::Io => "a file or folder cannot be read or written",
             Exit::Device => "the device is not in this build or not on this machine",
             Exit::NoBoard => "the runs cannot share a board, or hold nothing to score",
+            Exit::Forbidden => "score --strict: the logs hold something that the rules forbid",
             Exit::Internal => "a fault in Velodrome itself",
             Exit::TrialProcess => "a trial's own process could not do its work; only `run` sees it",
             Exit::Interrupted => "interrupted; the same command continues",

@@ -8,6 +8,7 @@ use velodrome_harness::race::{
 use velodrome_harness::registry::RegistryError;
 use velodrome_harness::targets::TargetError;
 use velodrome_results::RecordError;
+use velodrome_results::algoperf::LogError;
 use velodrome_results::assemble::AssembleError;
 use velodrome_results::charts::ChartError;
 use velodrome_results::report::ReportError;
@@ -40,6 +41,9 @@ pub(crate) enum Failure {
     /// Runs without a board.
     #[error(transparent)]
     Assemble(#[from] AssembleError),
+    /// Official logs.
+    #[error(transparent)]
+    Logs(#[from] LogError),
     /// A table.
     #[error(transparent)]
     Table(#[from] TableError),
@@ -87,6 +91,7 @@ impl Failure {
             Failure::Child(_) => Exit::TrialProcess,
             Failure::Record(error) => record(error),
             Failure::Assemble(_) => Exit::NoBoard,
+            Failure::Logs(error) => logs(error),
             Failure::Table(TableError::Record(error)) => record(error),
             Failure::Chart(error) => chart(error),
             Failure::Report(ReportError::Chart(error)) => chart(error),
@@ -120,6 +125,15 @@ fn record(error: &RecordError) -> Exit {
     match error {
         RecordError::Io { .. } => Exit::Io,
         RecordError::Damaged { .. } | RecordError::Version { .. } => Exit::Damaged,
+    }
+}
+
+fn logs(error: &LogError) -> Exit {
+    match error {
+        LogError::Record(error) => record(error),
+        LogError::Targets { .. } | LogError::SeveralRulesets { .. } => Exit::Usage,
+        LogError::Submission { .. } => Exit::Usage,
+        LogError::NoLogs { .. } | LogError::Export { .. } | LogError::Score(_) => Exit::NoBoard,
     }
 }
 

@@ -10,10 +10,12 @@
 //! - [`board`]: the scored table as data.
 //! - [`score`], [`bootstrap`]: from times to scores, ranks and their intervals.
 //! - [`assemble`]: from runs to a board.
+//! - [`algoperf`]: the official AlgoPerf logs, read and scored; our records in their layout.
 //! - [`tables`], [`render`]: Parquet and CSV tables; the board as text.
 //! - [`charts`]: performance profile, times to target and validation curves, as PNG and SVG.
 //! - [`report`]: one self-contained HTML page.
 
+pub mod algoperf;
 pub mod assemble;
 pub mod board;
 pub mod bootstrap;

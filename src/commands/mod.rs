@@ -1,7 +1,9 @@
 //! One file per subcommand.
 
+pub(crate) mod algoperf;
 pub(crate) mod completions;
 pub(crate) mod data;
+pub(crate) mod export;
 pub(crate) mod list;
 pub(crate) mod new;
 pub(crate) mod plan;

@@ -26,7 +26,8 @@ pub(crate) struct Arguments {
 pub(crate) fn execute(arguments: Arguments, console: &mut Console) -> Result<Exit, Failure> {
     let (runs, board, exit) = arguments.scoring.board(console)?;
     let path = arguments.out.unwrap_or_else(|| match runs.as_slice() {
-        [run] => run.path.join("report.html"),
+        // The folder of foreign logs is not ours to write into.
+        [run] if !arguments.scoring.is_foreign() => run.path.join("report.html"),
         _ => PathBuf::from("report.html"),
     });
     outputs::write_report(&path, &runs, &board, "")?;

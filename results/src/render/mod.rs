@@ -14,25 +14,23 @@ use crate::tables::{self, TableError};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 /// A table of text with a title: what the terminal and Markdown forms have in common.
-struct Section {
-    title: &'static str,
-    header: Vec<String>,
-    rows: Vec<Vec<String>>,
-    caption: String,
+pub(crate) struct Section {
+    pub(crate) title: &'static str,
+    pub(crate) header: Vec<String>,
+    pub(crate) rows: Vec<Vec<String>>,
+    pub(crate) caption: String,
 }
 
-/// The board for a terminal. `width` is that of the terminal in columns, to which long cells are
-/// wrapped; `None` (a pipe or a file) wraps nothing.
-pub fn terminal(board: &Board, width: Option<u16>) -> String {
-    let mut text = format!("{} ({})\n", board.title, board.ruleset);
-    for section in sections(board) {
+impl Section {
+    /// The section for a terminal of so many columns.
+    pub(crate) fn terminal(self, width: Option<u16>) -> String {
         let mut table = Table::new();
         table
             .force_no_tty()
             .load_style(presets::UTF8_BORDERS_ONLY)
             .set_content_arrangement(ContentArrangement::Disabled)
-            .set_header(section.header)
-            .add_rows(section.rows);
+            .set_header(self.header)
+            .add_rows(self.rows);
         if let Some(width) = width {
             table
                 .set_content_arrangement(ContentArrangement::Dynamic)
@@ -41,10 +39,45 @@ pub fn terminal(board: &Board, width: Option<u16>) -> String {
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        text += &format!("\n{}\n{}\n", section.title, table.trim_fmt());
-        if !section.caption.is_empty() {
-            text += &format!("{}\n", wrap(&section.caption, width));
+        let mut text = format!("\n{}\n{}\n", self.title, table.trim_fmt());
+        if !self.caption.is_empty() {
+            text += &format!("{}\n", wrap(&self.caption, width));
         }
+        text
+    }
+
+    /// The section as Markdown.
+    pub(crate) fn markdown(&self) -> String {
+        let escape = |s: &str| {
+            s.replace('\\', "\\\\")
+                .replace('|', "\\|")
+                .replace('\n', " ")
+        };
+        let line = |cells: &[String]| {
+            let cells: Vec<String> = cells.iter().map(|c| escape(c)).collect();
+            format!("| {} |\n", cells.join(" | "))
+        };
+        let mut text = format!("\n## {}\n\n", self.title);
+        text += &line(&self.header);
+        text += "|:--|";
+        text += &"--:|".repeat(self.header.len().saturating_sub(1));
+        text += "\n";
+        for row in &self.rows {
+            text += &line(row);
+        }
+        if !self.caption.is_empty() {
+            text += &format!("\n{}\n", self.caption);
+        }
+        text
+    }
+}
+
+/// The board for a terminal. `width` is that of the terminal in columns, to which long cells are
+/// wrapped; `None` (a pipe or a file) wraps nothing.
+pub fn terminal(board: &Board, width: Option<u16>) -> String {
+    let mut text = format!("{} ({})\n", board.title, board.ruleset);
+    for section in sections(board) {
+        text += &section.terminal(width);
     }
     text += &format!("\n{}\n", wrap(&board.method, width));
     for note in &board.notes {
@@ -55,28 +88,9 @@ pub fn terminal(board: &Board, width: Option<u16>) -> String {
 
 /// The board as Markdown.
 pub fn markdown(board: &Board) -> String {
-    let escape = |s: &str| {
-        s.replace('\\', "\\\\")
-            .replace('|', "\\|")
-            .replace('\n', " ")
-    };
-    let line = |cells: &[String]| {
-        let cells: Vec<String> = cells.iter().map(|c| escape(c)).collect();
-        format!("| {} |\n", cells.join(" | "))
-    };
     let mut text = format!("# {} ({})\n", board.title, board.ruleset);
     for section in sections(board) {
-        text += &format!("\n## {}\n\n", section.title);
-        text += &line(&section.header);
-        text += "|:--|";
-        text += &"--:|".repeat(section.header.len().saturating_sub(1));
-        text += "\n";
-        for row in &section.rows {
-            text += &line(row);
-        }
-        if !section.caption.is_empty() {
-            text += &format!("\n{}\n", section.caption);
-        }
+        text += &section.markdown();
     }
     text += &format!("\n## Method\n\n{}\n", board.method);
     if !board.notes.is_empty() {
@@ -224,7 +238,7 @@ fn rows(
 }
 
 /// Breaks a paragraph at spaces, at `width` columns.
-fn wrap(text: &str, width: Option<u16>) -> String {
+pub(crate) fn wrap(text: &str, width: Option<u16>) -> String {
     let Some(width) = width.map(usize::from) else {
         return text.to_string();
     };
