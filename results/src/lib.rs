@@ -21,6 +21,7 @@ pub mod board;
 pub mod bootstrap;
 pub mod charts;
 pub mod error;
+mod files;
 pub mod log;
 pub mod measures;
 pub mod record;

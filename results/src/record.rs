@@ -4,6 +4,8 @@
 //! an evaluation at step 0 precedes training.
 
 use crate::error::RecordError;
+use crate::files::read_versioned;
+pub use crate::files::{write_atomic, write_json};
 use crate::measures::{self, Measures};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -445,60 +447,4 @@ impl RunRecord {
     pub fn write(&self, path: &Path) -> Result<(), RecordError> {
         write_json(path, self)
     }
-}
-
-fn read_versioned<T: serde::de::DeserializeOwned>(
-    path: &Path,
-    expected: &'static str,
-) -> Result<T, RecordError> {
-    let text = std::fs::read_to_string(path).map_err(|e| RecordError::io(path, "read", e))?;
-    let value: serde_json::Value = serde_json::from_str(&text)
-        .map_err(|e| RecordError::damaged(path, e.line(), format!("not valid JSON: {e}")))?;
-    match value.get("format").and_then(|f| f.as_str()) {
-        Some(found) if found == expected => {}
-        Some(found) => {
-            return Err(RecordError::Version {
-                path: path.to_path_buf(),
-                found: found.to_string(),
-                expected,
-            });
-        }
-        None => {
-            return Err(RecordError::damaged(
-                path,
-                None,
-                "field `format` is missing",
-            ));
-        }
-    }
-    // Parsed again from the text, since only that keeps the line of an error.
-    serde_json::from_str(&text).map_err(|e| RecordError::damaged(path, e.line(), e.to_string()))
-}
-
-/// Writes `value` as indented JSON to `path`, whole or not at all.
-pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), RecordError> {
-    let mut bytes = serde_json::to_vec_pretty(value)
-        .map_err(|e| RecordError::damaged(path, None, e.to_string()))?;
-    bytes.push(b'\n');
-    write_atomic(path, &bytes)
-}
-
-/// Writes `bytes` to `path` through a temporary file beside it, so that a reader (or a crash) sees
-/// the old content or the new, never a part.
-pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
-    use std::io::Write;
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".tmp");
-    let tmp = path.with_file_name(name);
-    let result = (|| {
-        let mut file = std::fs::File::create(&tmp)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&tmp, path)
-    })();
-    result.map_err(|e| {
-        // Best effort: a left-over temporary file is harmless, the error is what matters.
-        let _ = std::fs::remove_file(&tmp);
-        RecordError::io(path, "write", e)
-    })
 }
