@@ -107,6 +107,9 @@ fn a_hyperparameter_out_of_range_is_an_error_that_names_it() {
     }
 }
 
+/// Bytes of state for a parameter of this shape.
+type Bytes = Box<dyn Fn(&[usize]) -> u64>;
+
 fn size(shape: &[usize]) -> u64 {
     shape.iter().product::<usize>() as u64
 }
@@ -122,7 +125,7 @@ fn factored(shape: &[usize]) -> u64 {
 #[test]
 fn state_sizes_are_those_of_the_manuals() {
     let flat = |bytes: u64| move |shape: &[usize]| bytes * size(shape);
-    let expected: [(&str, Box<dyn Fn(&[usize]) -> u64>); 14] = [
+    let expected: [(&str, Bytes); 14] = [
         ("adamw", Box::new(flat(8))),
         ("nadamw", Box::new(flat(8))),
         ("nesterov", Box::new(flat(4))),
