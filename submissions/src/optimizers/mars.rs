@@ -46,10 +46,12 @@
 //! This is the approximate form: `h` is the gradient of the previous batch. The exact form takes a
 //! second gradient of the present batch at the previous weights. The authors' code treats only
 //! tensors of exactly two axes so, and gives convolutions plain AdamW; here they are treated as
-//! matrices, as in `pytorch_optimizer`. It also keeps `h` for all tensors. Clipping makes the rule
-//! depend on the scale of the loss.
+//! matrices, as in `pytorch_optimizer`. The authors also keep `h` for all tensors.
+//! `pytorch_optimizer` adds epsilon before the bias correction of the root
+//! ([`Mars::early_epsilon`], for comparison; it does not race). Clipping makes the rule depend on the
+//! scale of the loss.
 
-use super::parts::{Moments, decay, norm};
+use super::parts::{Moments, bias_correction, decay, norm};
 use crate::common::{PRETRAIN, fraction, non_negative, with_regularisation};
 use crate::scheduled::ScheduledOptimizer;
 use burn::optim::{Optimizer, RecordState};
@@ -78,6 +80,9 @@ pub struct Mars {
     pub gamma: f64,
     /// Added to the root of the second average.
     pub epsilon: f64,
+    /// Whether epsilon is added before that root is corrected for its bias, as in
+    /// `pytorch_optimizer`, not after it.
+    pub early_epsilon: bool,
     /// Settings for corrected gradients.
     pub corrected: Settings,
     /// Settings for AdamW on tensors of one axis; `None` corrects their gradients, too.
@@ -97,6 +102,7 @@ impl Mars {
         Ok(Self {
             gamma: non_negative(point, "gamma")?,
             epsilon: non_negative(point, "epsilon")?,
+            early_epsilon: false,
             corrected: Settings {
                 lr_ratio: 1.0,
                 beta1: fraction(point, "beta1")?,
@@ -161,7 +167,12 @@ impl Optimizer for Mars {
             ),
         };
         let moments = Moments::advance(moments, gradient, settings.beta1, settings.beta2);
-        let step = moments.adam_step(settings.beta1, settings.beta2, self.epsilon);
+        let epsilon = if self.early_epsilon {
+            self.epsilon / bias_correction(settings.beta2, moments.time).sqrt()
+        } else {
+            self.epsilon
+        };
+        let step = moments.adam_step(settings.beta1, settings.beta2, epsilon);
         let rate = lr * settings.lr_ratio;
         let tensor = decay(tensor, rate, settings.weight_decay) - step.mul_scalar(rate);
         let state = MarsState {

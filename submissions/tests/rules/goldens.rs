@@ -123,6 +123,10 @@ pub fn algorithm(
         "ademamix" => racing!(ademamix::AdEmaMix::from_point(point, 0)),
         "adan" | "adan_no_prox" => racing!(adan::rule(point)),
         "mars" => racing!(mars::Mars::from_point(point)),
+        "mars_early_epsilon" => racing!(mars::Mars::from_point(point).map(|rule| mars::Mars {
+            early_epsilon: true,
+            ..rule
+        })),
         "adafactor" => racing!(adafactor::Adafactor::baseline(point)),
         "adafactor_original" => racing!(adafactor::Adafactor::original(point)),
         "muon" => racing!(muon::Muon::from_point(point)),
@@ -175,10 +179,11 @@ fn trajectories_equal_the_references() {
         assert_eq!(golden.format, "optimizer-trajectory/1");
         assert_eq!(golden.optimizer, name);
         assert!(golden.steps.len() >= 10, "{name}");
-        // These two references compute another form than the one that races.
+        // These three references compute another form than the one that races.
         let rule = match name {
             "lamb" => "lamb_rate_corrected",
             "adafactor" => "adafactor_original",
+            "mars" => "mars_early_epsilon",
             other => other,
         };
         // References hold matrices as [fan_out, fan_in]; to Muon it matters which is which.
