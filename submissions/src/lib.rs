@@ -20,11 +20,19 @@ pub mod schedules;
 pub use burn::optim::{RecordState, StateSink, StateSource};
 
 use averaging::schedule_free_adamw::ScheduleFreeAdamWSubmission;
+use optimizers::adabelief::AdaBeliefSubmission;
+use optimizers::adafactor::AdafactorSubmission;
 use optimizers::adamw::AdamWSubmission;
+use optimizers::adan::AdanSubmission;
+use optimizers::ademamix::AdEmaMixSubmission;
 use optimizers::heavy_ball::HeavyBallSubmission;
+use optimizers::lamb::LambSubmission;
 use optimizers::lion::LionSubmission;
+use optimizers::mars::MarsSubmission;
+use optimizers::muon::MuonSubmission;
 use optimizers::nadamw::NAdamWSubmission;
 use optimizers::nesterov::NesterovSubmission;
+use optimizers::radam::RAdamSubmission;
 use std::sync::Arc;
 use velodrome_harness::contract::Submission;
 use velodrome_harness::registry::{Registry, RegistryError};
@@ -38,6 +46,14 @@ pub fn all() -> Vec<Arc<dyn Submission>> {
         Arc::new(HeavyBallSubmission),
         Arc::new(LionSubmission),
         Arc::new(ScheduleFreeAdamWSubmission),
+        Arc::new(LambSubmission),
+        Arc::new(AdaBeliefSubmission),
+        Arc::new(RAdamSubmission),
+        Arc::new(AdEmaMixSubmission),
+        Arc::new(AdanSubmission),
+        Arc::new(MarsSubmission),
+        Arc::new(AdafactorSubmission),
+        Arc::new(MuonSubmission),
     ]
 }
 

@@ -1,9 +1,10 @@
 //! The algorithm that most submissions race in: a burn optimizer under a learning-rate schedule.
 
-use crate::schedules::Schedule;
+use crate::common::pass_options;
+use crate::schedules::{Schedule, WarmupCosine};
 use burn::optim::ModuleOptimizer;
 use velodrome_harness::contract::{
-    Algorithm, Batch, PassOptions, State, StepContext, SubmissionError, Trainee,
+    Algorithm, Batch, PassOptions, StartContext, State, StepContext, SubmissionError, Trainee,
 };
 
 /// Name of the optimizer's entry in the saved state.
@@ -28,6 +29,17 @@ impl ScheduledOptimizer {
             options: PassOptions::default(),
             clip_norm: None,
         }
+    }
+
+    /// The algorithm of most submissions: `optimizer` under [`WarmupCosine`], with the pass options
+    /// of the point (`learning_rate`, `warmup_factor`, `label_smoothing`, `dropout`).
+    pub fn cosine(
+        optimizer: impl Into<ModuleOptimizer>,
+        context: &StartContext,
+    ) -> Result<Box<dyn Algorithm>, SubmissionError> {
+        let algorithm = Self::new(optimizer, WarmupCosine::start(context)?)
+            .with_options(pass_options(&context.point)?);
+        Ok(Box::new(algorithm))
     }
 
     /// Sets label smoothing, dropout and the other options of the training passes.

@@ -1,8 +1,16 @@
 //! Update rules: one file per submission, each with its manual.
 
+pub mod adabelief;
+pub mod adafactor;
 pub mod adamw;
+pub mod adan;
+pub mod ademamix;
 pub mod heavy_ball;
+pub mod lamb;
 pub mod lion;
+pub mod mars;
+pub mod muon;
 pub mod nadamw;
 pub mod nesterov;
 pub mod parts;
+pub mod radam;

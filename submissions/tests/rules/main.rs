@@ -2,6 +2,7 @@
 #![recursion_limit = "256"]
 
 mod averaging;
+mod closed_forms;
 mod goldens;
 mod manuals;
 mod probe;

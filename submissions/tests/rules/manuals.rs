@@ -71,6 +71,16 @@ fn a_hyperparameter_out_of_range_is_an_error_that_names_it() {
             ("learning_rate", f64::NAN),
             ("learning_rate", -1.0),
             ("beta1", 1.0),
+            ("beta2", 1.0),
+            ("beta3", -0.5),
+            ("alpha", f64::NAN),
+            ("gamma", -1.0),
+            ("decay", 0.0),
+            ("clip_threshold", 0.0),
+            ("ramp_factor", -1.0),
+            ("adam_learning_rate", -1.0),
+            ("adam_beta2", 1.0),
+            ("epsilon", -1.0),
             ("momentum", 1.5),
             ("weight_decay", -0.1),
             ("dropout", 1.0),
@@ -97,15 +107,45 @@ fn a_hyperparameter_out_of_range_is_an_error_that_names_it() {
     }
 }
 
+/// Bytes of state for a parameter of this shape.
+type Bytes = Box<dyn Fn(&[usize]) -> u64>;
+
+fn size(shape: &[usize]) -> u64 {
+    shape.iter().product::<usize>() as u64
+}
+
+/// Adafactor's: momentum, and one number for each row and column of the last two axes.
+fn factored(shape: &[usize]) -> u64 {
+    match shape {
+        [rest @ .., rows, columns] => 4 * size(shape) + 4 * size(rest) * (rows + columns) as u64,
+        _ => 8 * size(shape),
+    }
+}
+
 #[test]
 fn state_sizes_are_those_of_the_manuals() {
-    let expected = [
-        ("adamw", 8),
-        ("nadamw", 8),
-        ("nesterov", 4),
-        ("heavy_ball", 4),
-        ("lion", 4),
-        ("schedule_free_adamw", 8),
+    let flat = |bytes: u64| move |shape: &[usize]| bytes * size(shape);
+    let expected: [(&str, Bytes); 14] = [
+        ("adamw", Box::new(flat(8))),
+        ("nadamw", Box::new(flat(8))),
+        ("nesterov", Box::new(flat(4))),
+        ("heavy_ball", Box::new(flat(4))),
+        ("lion", Box::new(flat(4))),
+        ("schedule_free_adamw", Box::new(flat(8))),
+        ("lamb", Box::new(flat(8))),
+        ("adabelief", Box::new(flat(8))),
+        ("radam", Box::new(flat(8))),
+        ("ademamix", Box::new(flat(12))),
+        ("adan", Box::new(flat(16))),
+        (
+            "mars",
+            Box::new(|s| size(s) * if s.len() < 2 { 8 } else { 12 }),
+        ),
+        ("adafactor", Box::new(factored)),
+        (
+            "muon",
+            Box::new(|s| size(s) * if s.len() < 2 { 8 } else { 4 }),
+        ),
     ];
     let (shapes, initial) = probe::start();
     let submissions = all();
@@ -123,7 +163,8 @@ fn state_sizes_are_those_of_the_manuals() {
         );
         let mut state = State::new();
         algorithm.save(&mut state).unwrap();
-        assert_eq!(state.tensor_bytes(), bytes * trainee.parameters(), "{name}");
+        let stated: u64 = shapes.iter().map(|shape| bytes(shape)).sum();
+        assert_eq!(state.tensor_bytes(), stated, "{name}");
     }
 }
 

@@ -5,8 +5,8 @@ use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
 use std::collections::BTreeMap;
 use velodrome_harness::contract::{
-    Algorithm, Batch, HostBatch, HostField, HostValues, ModelError, Network, NormStatistics, Pass,
-    Point, StepContext, Trained, Trainee,
+    Algorithm, Batch, HostBatch, HostField, HostValues, ModelError, Network, NormStatistics,
+    ParamKind, Pass, Point, StepContext, Trained, Trainee,
 };
 
 const FIELDS: [&str; 6] = ["g0", "g1", "g2", "g3", "g4", "g5"];
@@ -94,6 +94,14 @@ impl Network for Probe {
             })
         });
         self
+    }
+
+    fn kind_of(path: &str) -> Option<ParamKind> {
+        match path.split('.').next() {
+            Some("rank2") => Some(ParamKind::Matrix),
+            Some("rank4") => Some(ParamKind::Convolution),
+            _ => None,
+        }
     }
 }
 
