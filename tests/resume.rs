@@ -21,7 +21,7 @@ checkpoint_seconds = 0
 budget_work = 64000
 eval_every_work = 512
 [overrides.shakespeare_gpt]
-budget_work = 960
+budget_work = 1600
 eval_every_work = 160
 "#;
 
