@@ -62,8 +62,16 @@ impl Bars {
         if self.ended == 0 || left == 0 {
             return String::new();
         }
-        let mean = self.started.elapsed().as_secs_f64() / f64::from(self.ended);
-        format!(", about {} left", words::duration(mean * left as f64))
+        let elapsed = self.started.elapsed().as_secs_f64();
+        let running = self
+            .trial
+            .as_ref()
+            .map_or(0.0, |t| t.started.elapsed().as_secs_f64());
+        // Trials of another workload may take much longer than those that have ended: the running
+        // one says so as soon as it does.
+        let each = ((elapsed - running) / f64::from(self.ended)).max(running);
+        let seconds = (each * left as f64 - running).max(0.0);
+        format!(", about {} left", words::duration(seconds))
     }
 }
 
@@ -97,6 +105,7 @@ impl Reporter for Bars {
                 if let Some(trial) = &mut self.trial {
                     trial.progress(*work, *budget_work);
                 }
+                self.run.set_message(self.run_left());
             }
             Event::Evaluated {
                 metric,
