@@ -16,6 +16,17 @@ fn during_evaluation(f: impl Fn() + 'static) {
     DURING_EVALUATION.set(Some(Box::new(f)));
 }
 
+/// Gradient descent whose every step takes a second.
+fn ticking(time: &Arc<FakeTime>) -> Probe {
+    let mut probe = Probe::new(time);
+    let t = time.clone();
+    probe.on_update = Arc::new(move |step, trainee, batch| {
+        t.advance(SECOND);
+        descend(step, trainee, batch)
+    });
+    probe
+}
+
 #[test]
 fn only_start_steps_and_preparation_are_on_the_clock() {
     let time = Arc::new(FakeTime::default());
@@ -107,12 +118,7 @@ fn a_budget_of_seconds_ends_a_trial_between_evaluations() {
     let time = Arc::new(FakeTime::default());
     let workload = FakeWorkload::new(&time);
     during_evaluation(|| {});
-    let mut probe = Probe::new(&time);
-    let t = time.clone();
-    probe.on_update = Arc::new(move |step, trainee, batch| {
-        t.advance(SECOND);
-        descend(step, trainee, batch)
-    });
+    let probe = ticking(&time);
     let mut record = planned(&workload);
     record.budget.seconds = 13.0;
     let dir = tempfile::tempdir().unwrap();
@@ -127,12 +133,7 @@ fn the_target_stops_the_clock_at_the_first_evaluation_that_meets_it() {
     let time = Arc::new(FakeTime::default());
     let workload = FakeWorkload::new(&time);
     during_evaluation(|| {});
-    let mut probe = Probe::new(&time);
-    let t = time.clone();
-    probe.on_update = Arc::new(move |step, trainee, batch| {
-        t.advance(SECOND);
-        descend(step, trainee, batch)
-    });
+    let probe = ticking(&time);
     let mut record = planned(&workload);
     record.target.validation = 0.05;
     record.target.test = 1e9;
