@@ -148,6 +148,13 @@ pub struct Target {
     pub test: f64,
 }
 
+impl Target {
+    /// The target's metric among `measures`; NaN where it is missing.
+    pub fn value_in(&self, measures: &Measures) -> f64 {
+        measures.get(&self.metric).copied().unwrap_or(f64::NAN)
+    }
+}
+
 /// The most that a trial may use.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Budget {
@@ -331,6 +338,18 @@ pub struct Outcome {
     pub last_eval_work: u64,
     /// How often the trial was resumed from a checkpoint.
     pub resumes: u32,
+}
+
+impl Outcome {
+    /// Keeps the best validation metric seen, and the test metric beside it. Non-finite values
+    /// are never the best.
+    pub fn observe(&mut self, target: &Target, validation: f64, test: f64) {
+        let best = self.best_validation.unwrap_or(f64::NAN);
+        if validation.is_finite() && target.direction.better(validation, best) {
+            self.best_validation = Some(validation);
+            self.test_at_best = Some(test).filter(|t| t.is_finite());
+        }
+    }
 }
 
 /// One trial: the plan entry, the machine, and how it went (`trial.json`).

@@ -261,15 +261,12 @@ fn close(
     outcome.counters.steps = step.max(evals.last().map_or(0, |e| e.step));
     outcome.counters.work = work.max(evals.last().map_or(0, |e| e.work));
     for eval in &evals {
-        let value = |m: &velodrome_results::measures::Measures| {
-            m.get(&record.target.metric).copied().unwrap_or(f64::NAN)
-        };
-        let best = outcome.best_validation.unwrap_or(f64::NAN);
-        let now = value(&eval.validation);
-        if now.is_finite() && record.target.direction.better(now, best) {
-            outcome.best_validation = Some(now);
-            outcome.test_at_best = Some(value(&eval.test)).filter(|t| t.is_finite());
-        }
+        let target = &record.target;
+        outcome.observe(
+            target,
+            target.value_in(&eval.validation),
+            target.value_in(&eval.test),
+        );
     }
     record.write(&path)?;
     Ok(status)

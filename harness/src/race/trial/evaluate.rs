@@ -71,7 +71,7 @@ impl Trial<'_> {
     ) -> Result<bool, Stop> {
         let start = self.clock.time().now();
         let target = self.record.target.clone();
-        let (value, test_value) = (self.metric_of(&validation), self.metric_of(&test));
+        let (value, test_value) = (target.value_in(&validation), target.value_in(&test));
         let mean_loss = self.loss_sum / self.loss_count as f64;
         let train: Measures = if self.loss_count > 0 {
             [("loss".to_string(), mean_loss)].into()
@@ -97,11 +97,7 @@ impl Trial<'_> {
         let outcome = &mut self.record.outcome;
         outcome.counters = *race.trainee.counters();
         outcome.last_eval_work = counters.work;
-        let best = outcome.best_validation.unwrap_or(f64::NAN);
-        if value.is_finite() && target.direction.better(value, best) {
-            outcome.best_validation = Some(value);
-            outcome.test_at_best = Some(test_value).filter(|t| t.is_finite());
-        }
+        outcome.observe(&target, value, test_value);
         if target.direction.meets(test_value, target.test) {
             outcome.time_to_test_target.get_or_insert(at);
         }

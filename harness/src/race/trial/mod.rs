@@ -18,7 +18,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use velodrome_results::log::EvalLog;
-use velodrome_results::measures::Measures;
 use velodrome_results::{EndedBy, Outcome, RecordError, Status, TrialRecord};
 
 /// The first steps, whose time is booked as warm-up too and left out of the step summary.
@@ -155,13 +154,6 @@ impl<'a> Trial<'a> {
                 return self.end(race, EndedBy::TimeBudget);
             }
         }
-    }
-
-    fn metric_of(&self, measures: &Measures) -> f64 {
-        measures
-            .get(&self.record.target.metric)
-            .copied()
-            .unwrap_or(f64::NAN)
     }
 
     /// One training step, its time and its books.

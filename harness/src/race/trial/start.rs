@@ -116,7 +116,9 @@ impl Trial<'_> {
         self.bad_losses = header.bad_losses;
         self.last_eval_clock = header.last_eval_clock;
         let evals = log::read(log_path)?;
-        let metrics = evals.iter().map(|e| self.metric_of(&e.validation));
+        let metrics = evals
+            .iter()
+            .map(|e| self.record.target.value_in(&e.validation));
         self.metrics = Arc::new(metrics.collect());
         Ok(())
     }
