@@ -26,7 +26,7 @@ pub use queue::Queue;
 pub use space::{Dimension, Point, Range, SearchSpace};
 pub use state::State;
 pub use submission::{
-    Algorithm, Description, Hints, Ruleset, StartContext, StepContext, Submission, Track,
+    Algorithm, Claim, Description, Hints, Ruleset, StartContext, StepContext, Submission, Track,
 };
 pub use trainee::{Gradient, Trainee};
 pub use workload::{DataSource, Splits, Workload, WorkloadSpec};

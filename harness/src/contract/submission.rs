@@ -2,6 +2,7 @@
 
 use super::batch::Batch;
 use super::error::SubmissionError;
+use super::params::ParamInfo;
 use super::queue::Queue;
 use super::space::{Point, SearchSpace};
 use super::state::State;
@@ -113,6 +114,16 @@ impl StepContext {
     }
 }
 
+/// A statement of a submission's manual that a computation can refute, for example that iterates
+/// stay in a ball.
+#[derive(Clone, Copy)]
+pub struct Claim {
+    /// The statement, one sentence.
+    pub statement: &'static str,
+    /// Says whether it holds on a run of its own choice, and what was found.
+    pub check: fn() -> Result<(bool, String), SubmissionError>,
+}
+
 /// A training algorithm, described and ready to start. One value serves all trials.
 pub trait Submission: Send + Sync {
     /// What it is.
@@ -120,6 +131,18 @@ pub trait Submission: Send + Sync {
 
     /// Its hyperparameters with ranges and defaults; empty when there is nothing to choose.
     fn search_space(&self) -> SearchSpace;
+
+    /// Bytes of tensor state once every trainable parameter in `params` has been stepped, as the
+    /// manual states them, or `None` where it states no formula. `verify` compares this with what
+    /// is saved.
+    fn state_bytes(&self, _params: &[ParamInfo], _point: &Point) -> Option<u64> {
+        None
+    }
+
+    /// What the manual claims beyond the contract, as checks that `verify` runs.
+    fn claims(&self) -> Vec<Claim> {
+        Vec::new()
+    }
 
     /// Starts one trial: builds the optimizer, attaches adapters, computes initial statistics.
     /// On the clock.
