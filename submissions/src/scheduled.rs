@@ -48,6 +48,11 @@ impl ScheduledOptimizer {
         self
     }
 
+    /// Whether the coming training passes update running normalisation statistics.
+    pub fn set_update_norm(&mut self, update: bool) {
+        self.options.update_norm = update;
+    }
+
     /// Scales the gradients of each step so that their global norm is at most `max_norm`. Reading
     /// the norm waits for the device.
     pub fn with_clip_norm(mut self, max_norm: f64) -> Self {

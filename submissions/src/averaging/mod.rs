@@ -1,3 +1,4 @@
 //! Submissions that evaluate at other weights than they train at.
 
+pub mod held;
 pub mod schedule_free_adamw;

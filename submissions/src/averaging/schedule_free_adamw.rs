@@ -20,12 +20,8 @@
 //! long as nothing changes it) and put back as it was, bit for bit.
 //!
 //! # Batch norm
-//! Running statistics that are gathered by the training passes belong to `y`, yet the evaluation
-//! is at `x`. So the training passes leave them alone, and after every third step one more forward
-//! pass with the same batch, at `x`, updates them; it is on the clock. (The AlgoPerf submission's
-//! second version does the same.) During the first 30 steps the training passes update them as
-//! well, so that early evaluations are not dominated by the statistics' initial values. A model
-//! without running statistics pays nothing.
+//! Running statistics are kept at `x` by [`NormRefresh`]: one more forward pass after every third
+//! step, on the clock, for models that have such statistics.
 //!
 //! # Hyperparameters
 //! | name | default | search |
@@ -55,6 +51,7 @@
 //! paper's experiments scales `lr_k` by `sqrt(1 - beta2^(k+1))` instead, and the winning AlgoPerf
 //! submission also has `r = 0.75` and decays at `x`; their trajectories are not these.
 
+use super::held::{Held, NormRefresh};
 use crate::common::{
     PRETRAIN, fraction, non_negative, pass_options, positive, warmup_steps, with_regularisation,
 };
@@ -62,14 +59,9 @@ use crate::optimizers::parts::{bias_correction, ema};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use velodrome_harness::contract::{
-    Algorithm, Batch, Description, PassOptions, Point, SearchSpace, StartContext, State,
+    Algorithm, Batch, Description, ParamInfo, PassOptions, Point, SearchSpace, StartContext, State,
     StepContext, Submission, SubmissionError, Trainee,
 };
-
-/// One forward pass at `x` for the running statistics after so many steps.
-const NORM_EVERY: usize = 3;
-/// Steps during which the training passes update the running statistics too.
-const NORM_WARM_UP: usize = 30;
 
 /// The update rule.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -185,9 +177,8 @@ pub struct ScheduleFree {
     progress: Progress,
     /// By parameter; `None` for frozen ones.
     slots: Vec<Option<Slot>>,
-    refresh_norm: bool,
-    /// The training weights, while the evaluation weights are in the model.
-    held: Option<Vec<Tensor<1>>>,
+    norm: NormRefresh,
+    held: Held,
 }
 
 impl ScheduleFree {
@@ -207,16 +198,17 @@ impl ScheduleFree {
             options,
             progress: Progress::default(),
             slots,
-            refresh_norm: trainee.has_norm_statistics(),
-            held: None,
+            norm: NormRefresh::new(trainee),
+            held: Held::default(),
         }
     }
 
-    fn put_average(&self, trainee: &mut Trainee) {
-        trainee.map(|info, y| match self.slots.get(info.index) {
+    /// `x` of one parameter that has `y`; `y` itself where it is frozen.
+    fn evaluated(&self, info: &ParamInfo, y: Tensor<1>) -> Tensor<1> {
+        match self.slots.get(info.index) {
             Some(Some(slot)) => self.rule.average(y, slot.z.clone()),
             _ => y,
-        });
+        }
     }
 
     fn tensors(&self, pick: impl Fn(&Slot) -> &Tensor<1>) -> Vec<Tensor<1>> {
@@ -232,10 +224,8 @@ impl Algorithm for ScheduleFree {
         batch: &Batch,
         _context: &StepContext,
     ) -> Result<(), SubmissionError> {
-        if self.held.is_some() {
-            return Err("schedule-free: a step was asked for during an evaluation".into());
-        }
-        self.options.update_norm = self.progress.steps < NORM_WARM_UP;
+        self.held.refuse("a step")?;
+        self.options.update_norm = self.norm.in_training(self.progress.steps as u64);
         let gradients = trainee.gradients(batch, &self.options)?.gradients;
         let at = self.rule.advance(&mut self.progress);
         let (rule, slots) = (self.rule, &mut self.slots);
@@ -245,34 +235,24 @@ impl Algorithm for ScheduleFree {
                 _ => y,
             },
         );
-        if self.refresh_norm && self.progress.steps.is_multiple_of(NORM_EVERY) {
-            let y = trainee.values();
-            self.put_average(trainee);
-            trainee.refresh_norm(batch)?;
-            trainee.set_values(&y)?;
-        }
-        Ok(())
+        let steps = self.progress.steps as u64;
+        let x = |info: &ParamInfo, y| self.evaluated(info, y);
+        self.norm.after_step(steps, trainee, batch, x)
     }
 
     fn prepare_for_eval(&mut self, trainee: &mut Trainee) -> Result<(), SubmissionError> {
-        if self.held.is_none() {
-            self.held = Some(trainee.values());
-            self.put_average(trainee);
-        }
+        let mut held = std::mem::take(&mut self.held);
+        held.put(trainee, |info, y| self.evaluated(info, y));
+        self.held = held;
         Ok(())
     }
 
     fn after_eval(&mut self, trainee: &mut Trainee) -> Result<(), SubmissionError> {
-        match self.held.take() {
-            Some(y) => trainee.set_values(&y),
-            None => Ok(()),
-        }
+        self.held.put_back(trainee)
     }
 
     fn save(&self, state: &mut State) -> Result<(), SubmissionError> {
-        if self.held.is_some() {
-            return Err("schedule-free: its state was asked for during an evaluation".into());
-        }
+        self.held.refuse("the state")?;
         state.put("progress", &self.progress)?;
         state.put_tensors("z", &self.tensors(|slot| &slot.z))?;
         state.put_tensors("v", &self.tensors(|slot| &slot.v))
