@@ -2,8 +2,8 @@
 //!
 //! One file per submission, grouped by what it changes: [`optimizers`] (the update rule),
 //! [`averaging`] (the weights that are evaluated). [`schedules`] holds learning rates as functions
-//! of the step, [`scheduled`] the algorithm that most optimizers race in, and [`common`] what the
-//! files would otherwise repeat. The update rules are public, so that a submission of your own can
+//! of the step, [`fused`] what turns an elementwise rule into a submission, [`scheduled`] the algorithm
+//! that most optimizers race in, and [`common`] what the files would otherwise repeat. The update rules are public, so that a submission of your own can
 //! build on them.
 //!
 //! To add a submission: write its file (the module documentation is its manual: rule,
@@ -12,6 +12,7 @@
 
 pub mod averaging;
 pub mod common;
+pub mod fused;
 pub mod optimizers;
 pub mod scheduled;
 pub mod schedules;
@@ -20,19 +21,20 @@ pub mod schedules;
 pub use burn::optim::{RecordState, StateSink, StateSource};
 
 use averaging::schedule_free_adamw::ScheduleFreeAdamWSubmission;
-use optimizers::adabelief::AdaBeliefSubmission;
+use fused::Racing;
+use optimizers::adabelief::AdaBelief;
 use optimizers::adafactor::AdafactorSubmission;
-use optimizers::adamw::AdamWSubmission;
-use optimizers::adan::AdanSubmission;
-use optimizers::ademamix::AdEmaMixSubmission;
-use optimizers::heavy_ball::HeavyBallSubmission;
+use optimizers::adamw::AdamW;
+use optimizers::adan::Adan;
+use optimizers::ademamix::AdEmaMix;
+use optimizers::heavy_ball::HeavyBall;
 use optimizers::lamb::LambSubmission;
-use optimizers::lion::LionSubmission;
+use optimizers::lion::Lion;
 use optimizers::mars::MarsSubmission;
 use optimizers::muon::MuonSubmission;
-use optimizers::nadamw::NAdamWSubmission;
-use optimizers::nesterov::NesterovSubmission;
-use optimizers::radam::RAdamSubmission;
+use optimizers::nadamw::NAdamW;
+use optimizers::nesterov::Nesterov;
+use optimizers::radam::RAdam;
 use std::sync::Arc;
 use velodrome_harness::contract::Submission;
 use velodrome_harness::registry::{Registry, RegistryError};
@@ -40,17 +42,17 @@ use velodrome_harness::registry::{Registry, RegistryError};
 /// The table of this crate's submissions, in the order in which they are listed.
 pub fn all() -> Vec<Arc<dyn Submission>> {
     vec![
-        Arc::new(AdamWSubmission),
-        Arc::new(NAdamWSubmission),
-        Arc::new(NesterovSubmission),
-        Arc::new(HeavyBallSubmission),
-        Arc::new(LionSubmission),
+        Arc::new(Racing::<AdamW, 2>::new()),
+        Arc::new(Racing::<NAdamW, 2>::new()),
+        Arc::new(Racing::<Nesterov, 1>::new()),
+        Arc::new(Racing::<HeavyBall, 1>::new()),
+        Arc::new(Racing::<Lion, 1>::new()),
         Arc::new(ScheduleFreeAdamWSubmission),
         Arc::new(LambSubmission),
-        Arc::new(AdaBeliefSubmission),
-        Arc::new(RAdamSubmission),
-        Arc::new(AdEmaMixSubmission),
-        Arc::new(AdanSubmission),
+        Arc::new(Racing::<AdaBelief, 2>::new()),
+        Arc::new(Racing::<RAdam, 2>::new()),
+        Arc::new(Racing::<AdEmaMix, 3>::new()),
+        Arc::new(Racing::<Adan, 4>::new()),
         Arc::new(MarsSubmission),
         Arc::new(AdafactorSubmission),
         Arc::new(MuonSubmission),

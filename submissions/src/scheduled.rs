@@ -37,9 +37,18 @@ impl ScheduledOptimizer {
         optimizer: impl Into<ModuleOptimizer>,
         context: &StartContext,
     ) -> Result<Box<dyn Algorithm>, SubmissionError> {
-        let algorithm = Self::new(optimizer, WarmupCosine::start(context)?)
-            .with_options(pass_options(&context.point)?);
-        Ok(Box::new(algorithm))
+        let schedule = WarmupCosine::start(context)?;
+        Ok(Box::new(Self::racing(optimizer, schedule, context)?))
+    }
+
+    /// `optimizer` under `schedule`, with the pass options of the point (`label_smoothing`,
+    /// `dropout`).
+    pub fn racing(
+        optimizer: impl Into<ModuleOptimizer>,
+        schedule: impl Schedule + 'static,
+        context: &StartContext,
+    ) -> Result<Self, SubmissionError> {
+        Ok(Self::new(optimizer, schedule).with_options(pass_options(&context.point)?))
     }
 
     /// Sets label smoothing, dropout and the other options of the training passes.

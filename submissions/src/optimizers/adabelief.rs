@@ -13,7 +13,7 @@
 //! p = (1 - lr wd) p - lr r sqrt(1 - beta2^t) (m / (1 - beta1^t)) / (sqrt(s) + epsilon)
 //! p = (1 - lr wd) p - lr m / (1 - beta1^t)           (as long as r is undefined)
 //! ```
-//! burn has no such rule, so [`AdaBelief`] is ours. All parameters alike. Schedule: linear warm-up,
+//! burn has no such rule. All parameters alike. Schedule: linear warm-up,
 //! cosine decay ([`crate::schedules::WarmupCosine`]).
 //!
 //! # Hyperparameters
@@ -44,14 +44,8 @@
 //! bits an epsilon of 1e-16 vanishes beside an `s` above 1e-9 or so; it matters where gradients do
 //! not change.
 
-use super::parts::{Moments, bias_correction, decay, ema, rectification};
-use crate::common::{PRETRAIN, fraction, non_negative, with_regularisation};
-use crate::scheduled::ScheduledOptimizer;
-use burn::optim::Optimizer;
-use burn::tensor::{Device, Tensor};
-use velodrome_harness::contract::{
-    Algorithm, Description, Point, SearchSpace, StartContext, Submission, SubmissionError, Trainee,
-};
+use super::parts::rectification;
+use crate::fused::prelude::*;
 
 /// The update rule.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -79,85 +73,58 @@ impl AdaBelief {
             rectify: non_negative(point, "rectify")? != 0.0,
         })
     }
-
-    fn direction<const D: usize>(&self, state: &Moments<D>) -> Tensor<D> {
-        if !self.rectify {
-            return state.adam_step(self.beta1, self.beta2, self.epsilon);
-        }
-        let m = state
-            .moment_1
-            .clone()
-            .div_scalar(bias_correction(self.beta1, state.time));
-        match rectification(self.beta2, state.time) {
-            Some(factor) => {
-                let factor = factor * bias_correction(self.beta2, state.time).sqrt();
-                let root = state.moment_2.clone().sqrt().add_scalar(self.epsilon);
-                m.mul_scalar(factor) / root
-            }
-            None => m,
-        }
-    }
 }
 
-impl Optimizer for AdaBelief {
-    type State<const D: usize> = Moments<D>;
-
-    fn step<const D: usize>(
-        &self,
-        lr: f64,
-        tensor: Tensor<D>,
-        grad: Tensor<D>,
-        state: Option<Self::State<D>>,
-    ) -> (Tensor<D>, Option<Self::State<D>>) {
-        let (time, m, s) = Moments::parts(state);
-        let moment_1 = ema(m, grad.clone(), self.beta1);
-        let surprise = (grad - moment_1.clone()).square();
-        let state = Moments {
-            time,
-            moment_1,
-            moment_2: ema(s, surprise, self.beta2).add_scalar(self.epsilon),
+impl Rule<2> for AdaBelief {
+    fn rule<N: Number>(&self, now: Now) -> impl Fn(N, N, [N; 2]) -> (N, [N; 2]) + Sync {
+        let Self {
+            beta1,
+            beta2,
+            epsilon,
+            ..
+        } = *self;
+        let keep = 1.0 - now.lr * self.weight_decay;
+        let rate = now.lr / now.correction(beta1);
+        // Rate of the adaptive step, and what `s` is multiplied by under the root.
+        let adaptive = if self.rectify {
+            let factor = rectification(beta2, now.time);
+            factor.map(|r| (rate * r * now.correction(beta2).sqrt(), 1.0))
+        } else {
+            Some((rate, now.correction(beta2).recip()))
         };
-        let step = self.direction(&state).mul_scalar(lr);
-        (decay(tensor, lr, self.weight_decay) - step, Some(state))
-    }
-
-    fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
-        state.to_device(device)
+        move |p, g, [m, s]| {
+            let m = m.ema(g.clone(), beta1);
+            let s = s.ema((g - m.clone()).square(), beta2) + epsilon;
+            let step = match adaptive {
+                Some((rate, inner)) => m.clone() * rate / ((s.clone() * inner).sqrt() + epsilon),
+                None => m.clone() * rate,
+            };
+            (p * keep - step, [m, s])
+        }
     }
 }
 
-/// The submission `adabelief`.
-#[derive(Debug, Clone, Copy)]
-pub struct AdaBeliefSubmission;
+impl Elementwise<2> for AdaBelief {
+    const CARD: Description = Description {
+        name: "adabelief",
+        summary: "Adam by the variance around the momentum, warm-up and cosine decay",
+        paper: "arXiv 2010.07468",
+        reference: "pytorch_optimizer 4.1.0 AdaBelief; adabelief-pytorch 0.2.1",
+        ..PRETRAIN
+    };
 
-impl Submission for AdaBeliefSubmission {
-    fn describe(&self) -> Description {
-        Description {
-            name: "adabelief",
-            summary: "Adam by the variance around the momentum, warm-up and cosine decay",
-            paper: "arXiv 2010.07468",
-            reference: "pytorch_optimizer 4.1.0 AdaBelief; adabelief-pytorch 0.2.1",
-            ..PRETRAIN
-        }
-    }
-
-    fn search_space(&self) -> SearchSpace {
-        let space = SearchSpace::new()
+    fn space() -> SearchSpace {
+        SearchSpace::new()
             .log_uniform("learning_rate", 1e-4, 1e-2, 6e-3)
             .one_minus_log_uniform("beta1", 0.02, 0.5, 0.9)
             .fixed("beta2", 0.999)
             .fixed("epsilon", 1e-16)
             .fixed("rectify", 0.0)
             .log_uniform("weight_decay", 5e-3, 1.0, 0.1)
-            .fixed("warmup_factor", 0.05);
-        with_regularisation(space)
+            .fixed("warmup_factor", 0.05)
     }
 
-    fn start(
-        &self,
-        _trainee: &mut Trainee,
-        context: &StartContext,
-    ) -> Result<Box<dyn Algorithm>, SubmissionError> {
-        ScheduledOptimizer::cosine(AdaBelief::from_point(&context.point)?, context)
+    fn new(point: &Point, _hints: &Hints) -> Result<Self, SubmissionError> {
+        Self::from_point(point)
     }
 }

@@ -7,8 +7,9 @@
 //! v = beta2 v + (1 - beta2) g^2
 //! p = (1 - lr wd) p - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
 //! ```
-//! The update is burn's own `AdamW`, which computes exactly this. All parameters decay, biases and
-//! normalisation included, as in AlgoPerf. Schedule: [`WarmupCosine`].
+//! All parameters decay, biases and normalisation included, as in AlgoPerf. Schedule:
+//! [`WarmupCosine`](crate::schedules::WarmupCosine). burn's own `AdamW` computes the same, in some ten
+//! passes over memory where [`crate::fused`] needs one.
 //!
 //! # Hyperparameters
 //! | name | default | search |
@@ -16,7 +17,7 @@
 //! | `learning_rate` | 6e-3 | 1e-4 to 1e-2, logarithmic |
 //! | `beta1` | 0.9 | complement 0.02 to 0.5, logarithmic |
 //! | `beta2` | 0.999 | fixed |
-//! | `epsilon` | 1e-8 | fixed (burn's own default is 1e-5) |
+//! | `epsilon` | 1e-8 | fixed |
 //! | `weight_decay` | 0.1 | 5e-3 to 1, logarithmic |
 //! | `warmup_factor` | 0.05 | fixed; share of the step hint |
 //! | `label_smoothing` | 0.1 | 0, 0.1, 0.2 |
@@ -30,61 +31,75 @@
 //! Checked against `torch.optim.AdamW` 2.15.
 //!
 //! # What differs
-//! burn keeps the two betas in 32 bits, so that `1 - 0.999` is 0.00100005. AlgoPerf's paper draws
-//! the label smoothing from 0.1 and 0.2 only.
+//! AlgoPerf's paper draws the label smoothing from 0.1 and 0.2 only.
 
-use crate::common::{PRETRAIN, fraction, non_negative, pass_options, with_regularisation};
-use crate::scheduled::ScheduledOptimizer;
-use crate::schedules::WarmupCosine;
-use burn::optim::{AdamW, AdamWConfig};
-use velodrome_harness::contract::{
-    Algorithm, Description, Point, SearchSpace, StartContext, Submission, SubmissionError, Trainee,
-};
+use crate::fused::prelude::*;
 
-/// The update rule, from `beta1`, `beta2`, `epsilon` and `weight_decay`.
-pub fn rule(point: &Point) -> Result<AdamW, SubmissionError> {
-    Ok(AdamWConfig::new()
-        .with_beta_1(fraction(point, "beta1")? as f32)
-        .with_beta_2(fraction(point, "beta2")? as f32)
-        .with_epsilon(non_negative(point, "epsilon")? as f32)
-        .with_weight_decay(non_negative(point, "weight_decay")? as f32)
-        .build())
+/// The update rule.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamW {
+    /// Decay rate of the average of gradients, in `[0, 1)`.
+    pub beta1: f64,
+    /// Decay rate of the average of squared gradients, in `[0, 1)`.
+    pub beta2: f64,
+    /// Added to the root of the second average.
+    pub epsilon: f64,
+    /// Decoupled weight decay; multiplied by the learning rate.
+    pub weight_decay: f64,
 }
 
-/// The submission `adamw`.
-#[derive(Debug, Clone, Copy)]
-pub struct AdamWSubmission;
+impl AdamW {
+    /// From `beta1`, `beta2`, `epsilon` and `weight_decay`.
+    pub fn from_point(point: &Point) -> Result<Self, SubmissionError> {
+        Ok(Self {
+            beta1: fraction(point, "beta1")?,
+            beta2: fraction(point, "beta2")?,
+            epsilon: non_negative(point, "epsilon")?,
+            weight_decay: non_negative(point, "weight_decay")?,
+        })
+    }
+}
 
-impl Submission for AdamWSubmission {
-    fn describe(&self) -> Description {
-        Description {
-            name: "adamw",
-            summary: "Adam with decoupled weight decay, warm-up and cosine decay",
-            paper: "arXiv 1711.05101",
-            reference: "torch.optim.AdamW 2.15; AlgoPerf baseline (arXiv 2306.07179)",
-            ..PRETRAIN
+impl Rule<2> for AdamW {
+    fn rule<N: Number>(&self, now: Now) -> impl Fn(N, N, [N; 2]) -> (N, [N; 2]) + Sync {
+        let Self {
+            beta1,
+            beta2,
+            epsilon,
+            ..
+        } = *self;
+        let keep = 1.0 - now.lr * self.weight_decay;
+        let rate = now.lr / now.correction(beta1);
+        let correction = now.correction(beta2).recip();
+        move |p, g, [m, v]| {
+            let m = m.ema(g.clone(), beta1);
+            let v = v.ema(g.square(), beta2);
+            let root = (v.clone() * correction).sqrt() + epsilon;
+            (p * keep - m.clone() * rate / root, [m, v])
         }
     }
+}
 
-    fn search_space(&self) -> SearchSpace {
-        let space = SearchSpace::new()
+impl Elementwise<2> for AdamW {
+    const CARD: Description = Description {
+        name: "adamw",
+        summary: "Adam with decoupled weight decay, warm-up and cosine decay",
+        paper: "arXiv 1711.05101",
+        reference: "torch.optim.AdamW 2.15; AlgoPerf baseline (arXiv 2306.07179)",
+        ..PRETRAIN
+    };
+
+    fn space() -> SearchSpace {
+        SearchSpace::new()
             .log_uniform("learning_rate", 1e-4, 1e-2, 6e-3)
             .one_minus_log_uniform("beta1", 0.02, 0.5, 0.9)
             .fixed("beta2", 0.999)
             .fixed("epsilon", 1e-8)
             .log_uniform("weight_decay", 5e-3, 1.0, 0.1)
-            .fixed("warmup_factor", 0.05);
-        with_regularisation(space)
+            .fixed("warmup_factor", 0.05)
     }
 
-    fn start(
-        &self,
-        _trainee: &mut Trainee,
-        context: &StartContext,
-    ) -> Result<Box<dyn Algorithm>, SubmissionError> {
-        let schedule = WarmupCosine::start(context)?;
-        let algorithm = ScheduledOptimizer::new(rule(&context.point)?, schedule)
-            .with_options(pass_options(&context.point)?);
-        Ok(Box::new(algorithm))
+    fn new(point: &Point, _hints: &Hints) -> Result<Self, SubmissionError> {
+        Self::from_point(point)
     }
 }

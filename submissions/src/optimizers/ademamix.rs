@@ -13,9 +13,8 @@
 //! `a = s alpha`, and `b` comes from interpolating linearly between the half-lives of `beta1` and
 //! `beta3`: `b = 0.5^(1 / (1 + (1 - s) H(beta1) + s H(beta3)))` with `H(x) = ln 0.5 / ln x - 1`.
 //!
-//! With `alpha = 0` it is AdamW. With `beta1 = 0` the gradient itself takes the place of `m`, which
-//! is then not stored. burn has no such rule, so [`AdEmaMix`] is ours. All parameters alike. Schedule:
-//! linear warm-up, cosine decay ([`crate::schedules::WarmupCosine`]).
+//! With `alpha = 0` it is AdamW. burn has no such rule. All parameters alike.
+//! Schedule: linear warm-up, cosine decay ([`crate::schedules::WarmupCosine`]).
 //!
 //! # Hyperparameters
 //! | name | default | search |
@@ -35,23 +34,17 @@
 //! The authors' `beta3` of 0.9999 remembers 10,000 steps; it suits runs longer than that.
 //!
 //! # State
-//! 12 bytes per parameter: `m`, `n` and `v` in 32 bits; 8 with `beta1 = 0`.
+//! 12 bytes per parameter: `m`, `n` and `v` in 32 bits.
 //!
 //! # Sources
 //! Pagliardini et al., arXiv 2409.03137. Checked against `pytorch_optimizer` 4.1.0 (12 steps) and
 //! the authors' class (three steps), both without the rise of `a` and `b`.
 //!
 //! # What differs
-//! The authors' code adds 1e-8 to the betas inside the logarithms of `H`; here it is exact.
+//! The authors' code adds 1e-8 to the betas inside the logarithms of `H`; here it is exact. With
+//! `beta1 = 0` the authors store no `m`; here it is stored, and equal to the gradient.
 
-use super::parts::{bias_correction, decay, ema};
-use crate::common::{PRETRAIN, fraction, non_negative, with_regularisation};
-use crate::scheduled::ScheduledOptimizer;
-use burn::optim::{Optimizer, RecordState};
-use burn::tensor::{Device, Tensor};
-use velodrome_harness::contract::{
-    Algorithm, Description, Point, SearchSpace, StartContext, Submission, SubmissionError, Trainee,
-};
+use crate::fused::prelude::*;
 
 /// The update rule.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -99,81 +92,40 @@ impl AdEmaMix {
     }
 }
 
-/// State of [`AdEmaMix`] for one parameter.
-#[derive(RecordState, Clone)]
-pub struct AdEmaMixState<const D: usize> {
-    /// Steps taken.
-    pub time: usize,
-    /// Fast average of gradients; `None` where `beta1` is 0.
-    pub fast: Option<Tensor<D>>,
-    /// Slow average of gradients.
-    pub slow: Tensor<D>,
-    /// Average of squared gradients.
-    pub square: Tensor<D>,
-}
-
-impl Optimizer for AdEmaMix {
-    type State<const D: usize> = AdEmaMixState<D>;
-
-    fn step<const D: usize>(
-        &self,
-        lr: f64,
-        tensor: Tensor<D>,
-        grad: Tensor<D>,
-        state: Option<Self::State<D>>,
-    ) -> (Tensor<D>, Option<Self::State<D>>) {
-        let (time, m, n, v) = match state {
-            Some(s) => (s.time + 1, s.fast, Some(s.slow), Some(s.square)),
-            None => (1, None, None, None),
-        };
-        let (alpha, beta3) = self.slow(time);
-        let m = ema(m, grad.clone(), self.beta1);
-        let slow = ema(n, grad.clone(), beta3);
-        let square = ema(v, grad.square(), self.beta2);
-        let root = square
-            .clone()
-            .div_scalar(bias_correction(self.beta2, time))
-            .sqrt();
-        let numerator = m.clone().div_scalar(bias_correction(self.beta1, time))
-            + slow.clone().mul_scalar(alpha);
-        let step = numerator / root.add_scalar(self.epsilon);
-        let tensor = decay(tensor, lr, self.weight_decay) - step.mul_scalar(lr);
-        let state = AdEmaMixState {
-            time,
-            fast: (self.beta1 != 0.0).then_some(m),
-            slow,
-            square,
-        };
-        (tensor, Some(state))
-    }
-
-    fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
-        AdEmaMixState {
-            time: state.time,
-            fast: state.fast.map(|m| m.to_device(device)),
-            slow: state.slow.to_device(device),
-            square: state.square.to_device(device),
+impl Rule<3> for AdEmaMix {
+    fn rule<N: Number>(&self, now: Now) -> impl Fn(N, N, [N; 3]) -> (N, [N; 3]) + Sync {
+        let Self {
+            beta1,
+            beta2,
+            epsilon,
+            ..
+        } = *self;
+        let (alpha, beta3) = self.slow(now.time);
+        let (lr, keep) = (now.lr, 1.0 - now.lr * self.weight_decay);
+        let rate = lr / now.correction(beta1);
+        let correction = now.correction(beta2).recip();
+        move |p, g, [m, n, v]| {
+            let m = m.ema(g.clone(), beta1);
+            let n = n.ema(g.clone(), beta3);
+            let v = v.ema(g.square(), beta2);
+            let root = (v.clone() * correction).sqrt() + epsilon;
+            let step = (m.clone() * rate + n.clone() * (alpha * lr)) / root;
+            (p * keep - step, [m, n, v])
         }
     }
 }
 
-/// The submission `ademamix`.
-#[derive(Debug, Clone, Copy)]
-pub struct AdEmaMixSubmission;
+impl Elementwise<3> for AdEmaMix {
+    const CARD: Description = Description {
+        name: "ademamix",
+        summary: "AdamW plus a slow average of gradients, warm-up and cosine decay",
+        paper: "arXiv 2409.03137",
+        reference: "pytorch_optimizer 4.1.0 AdEMAMix",
+        ..PRETRAIN
+    };
 
-impl Submission for AdEmaMixSubmission {
-    fn describe(&self) -> Description {
-        Description {
-            name: "ademamix",
-            summary: "AdamW plus a slow average of gradients, warm-up and cosine decay",
-            paper: "arXiv 2409.03137",
-            reference: "pytorch_optimizer 4.1.0 AdEMAMix",
-            ..PRETRAIN
-        }
-    }
-
-    fn search_space(&self) -> SearchSpace {
-        let space = SearchSpace::new()
+    fn space() -> SearchSpace {
+        SearchSpace::new()
             .log_uniform("learning_rate", 1e-4, 1e-2, 6e-3)
             .one_minus_log_uniform("beta1", 0.02, 0.5, 0.9)
             .fixed("beta2", 0.999)
@@ -182,17 +134,11 @@ impl Submission for AdEmaMixSubmission {
             .fixed("ramp_factor", 1.0)
             .fixed("epsilon", 1e-8)
             .log_uniform("weight_decay", 5e-3, 1.0, 0.1)
-            .fixed("warmup_factor", 0.05);
-        with_regularisation(space)
+            .fixed("warmup_factor", 0.05)
     }
 
-    fn start(
-        &self,
-        _trainee: &mut Trainee,
-        context: &StartContext,
-    ) -> Result<Box<dyn Algorithm>, SubmissionError> {
-        let factor = non_negative(&context.point, "ramp_factor")?;
-        let ramp = (factor * context.hints.steps as f64) as u64;
-        ScheduledOptimizer::cosine(AdEmaMix::from_point(&context.point, ramp)?, context)
+    fn new(point: &Point, hints: &Hints) -> Result<Self, SubmissionError> {
+        let factor = non_negative(point, "ramp_factor")?;
+        Self::from_point(point, (factor * hints.steps as f64) as u64)
     }
 }

@@ -7,9 +7,10 @@
 //! p = (1 - lr wd) p - lr sign(c)         (sign(0) = 0)
 //! m = beta2 m + (1 - beta2) g            (after the step, with the other beta)
 //! ```
-//! No bias correction, no epsilon, no second moment. The update is burn's own `Lion`, which
-//! computes exactly this. Every entry moves by `lr`, so rates are 3 to 10 times below AdamW's and
-//! weight decay is as much above it. Schedule: [`WarmupCosine`].
+//! No bias correction, no epsilon, no second moment. burn's own `Lion` computes the
+//! same, with betas in 32 bits and in several passes. Every entry moves by `lr`, so rates are 3 to 10 times below AdamW's and
+//! weight decay is as much above it. Schedule:
+//! [`WarmupCosine`](crate::schedules::WarmupCosine).
 //!
 //! # Hyperparameters
 //! | name | default | search |
@@ -35,56 +36,52 @@
 //! Scaling all gradients by a constant changes nothing, so clipping by the global norm has no
 //! effect on the length of a step; it only weighs one gradient against another in `m`.
 
-use crate::common::{PRETRAIN, fraction, non_negative, pass_options, with_regularisation};
-use crate::scheduled::ScheduledOptimizer;
-use crate::schedules::WarmupCosine;
-use burn::optim::{Lion, LionConfig};
-use velodrome_harness::contract::{
-    Algorithm, Description, Point, SearchSpace, StartContext, Submission, SubmissionError, Trainee,
-};
+use crate::fused::prelude::*;
 
-/// The update rule, from `beta1`, `beta2` and `weight_decay`.
-pub fn rule(point: &Point) -> Result<Lion, SubmissionError> {
-    Ok(LionConfig::new()
-        .with_beta_1(fraction(point, "beta1")? as f32)
-        .with_beta_2(fraction(point, "beta2")? as f32)
-        .with_weight_decay(non_negative(point, "weight_decay")? as f32)
-        .build())
+/// The update rule.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Lion {
+    /// Share of the average in the step, in `[0, 1)`.
+    pub beta1: f64,
+    /// Decay rate of the average of gradients, in `[0, 1)`.
+    pub beta2: f64,
+    /// Decoupled weight decay; multiplied by the learning rate.
+    pub weight_decay: f64,
 }
 
-/// The submission `lion`.
-#[derive(Debug, Clone, Copy)]
-pub struct LionSubmission;
-
-impl Submission for LionSubmission {
-    fn describe(&self) -> Description {
-        Description {
-            name: "lion",
-            summary: "Sign of an interpolated momentum, warm-up and cosine decay",
-            paper: "arXiv 2302.06675",
-            reference: "pytorch_optimizer 4.1.0 Lion",
-            ..PRETRAIN
+impl Rule<1> for Lion {
+    fn rule<N: Number>(&self, now: Now) -> impl Fn(N, N, [N; 1]) -> (N, [N; 1]) + Sync {
+        let (rule, keep) = (*self, 1.0 - now.lr * self.weight_decay);
+        move |p, g, [m]| {
+            let step = m.clone().ema(g.clone(), rule.beta1).sign();
+            (p * keep - step * now.lr, [m.ema(g, rule.beta2)])
         }
     }
+}
 
-    fn search_space(&self) -> SearchSpace {
-        let space = SearchSpace::new()
+impl Elementwise<1> for Lion {
+    const CARD: Description = Description {
+        name: "lion",
+        summary: "Sign of an interpolated momentum, warm-up and cosine decay",
+        paper: "arXiv 2302.06675",
+        reference: "pytorch_optimizer 4.1.0 Lion",
+        ..PRETRAIN
+    };
+
+    fn space() -> SearchSpace {
+        SearchSpace::new()
             .log_uniform("learning_rate", 3e-5, 3e-3, 1.5e-3)
             .one_minus_log_uniform("beta1", 0.02, 0.2, 0.9)
             .one_minus_log_uniform("beta2", 0.005, 0.05, 0.99)
             .log_uniform("weight_decay", 0.02, 5.0, 0.5)
-            .fixed("warmup_factor", 0.05);
-        with_regularisation(space)
+            .fixed("warmup_factor", 0.05)
     }
 
-    fn start(
-        &self,
-        _trainee: &mut Trainee,
-        context: &StartContext,
-    ) -> Result<Box<dyn Algorithm>, SubmissionError> {
-        let schedule = WarmupCosine::start(context)?;
-        let algorithm = ScheduledOptimizer::new(rule(&context.point)?, schedule)
-            .with_options(pass_options(&context.point)?);
-        Ok(Box::new(algorithm))
+    fn new(point: &Point, _hints: &Hints) -> Result<Self, SubmissionError> {
+        Ok(Self {
+            beta1: fraction(point, "beta1")?,
+            beta2: fraction(point, "beta2")?,
+            weight_decay: non_negative(point, "weight_decay")?,
+        })
     }
 }

@@ -54,8 +54,10 @@
 //! trajectories leave PyTorch's by more than its tolerance, though not in any way that matters to
 //! training.
 
-use super::parts::{Moments, decay, ema, norm};
+use super::adamw::AdamW;
+use super::parts::{decay, ema, norm};
 use crate::common::{PRETRAIN, fraction, non_negative, positive, with_regularisation};
+use crate::fused::{Fused, Now, Number, Rule};
 use crate::scheduled::ScheduledOptimizer;
 use burn::optim::{ModuleOptimizer, Optimizer, RecordState};
 use burn::tensor::{Device, FloatDType, Tensor};
@@ -165,14 +167,8 @@ impl Optimizer for Muon {
 pub struct Companion {
     /// Share of the learning rate.
     pub lr_ratio: f64,
-    /// Decay rate of the average of gradients, in `[0, 1)`.
-    pub beta1: f64,
-    /// Decay rate of the average of squared gradients, in `[0, 1)`.
-    pub beta2: f64,
-    /// Added to the root of the second average.
-    pub epsilon: f64,
-    /// Decoupled weight decay; multiplied by this rule's learning rate.
-    pub weight_decay: f64,
+    /// The rule.
+    pub adamw: AdamW,
 }
 
 impl Companion {
@@ -181,33 +177,20 @@ impl Companion {
         let rate = non_negative(point, "adam_learning_rate")?;
         Ok(Self {
             lr_ratio: rate / positive(point, "learning_rate")?,
-            beta1: fraction(point, "adam_beta1")?,
-            beta2: fraction(point, "adam_beta2")?,
-            epsilon: non_negative(point, "adam_epsilon")?,
-            weight_decay: non_negative(point, "weight_decay")?,
+            adamw: AdamW {
+                beta1: fraction(point, "adam_beta1")?,
+                beta2: fraction(point, "adam_beta2")?,
+                epsilon: non_negative(point, "adam_epsilon")?,
+                weight_decay: non_negative(point, "weight_decay")?,
+            },
         })
     }
 }
 
-impl Optimizer for Companion {
-    type State<const D: usize> = Moments<D>;
-
-    fn step<const D: usize>(
-        &self,
-        lr: f64,
-        tensor: Tensor<D>,
-        grad: Tensor<D>,
-        state: Option<Self::State<D>>,
-    ) -> (Tensor<D>, Option<Self::State<D>>) {
-        let rate = lr * self.lr_ratio;
-        let state = Moments::advance(state, grad, self.beta1, self.beta2);
-        let step = state.adam_step(self.beta1, self.beta2, self.epsilon);
-        let tensor = decay(tensor, rate, self.weight_decay) - step.mul_scalar(rate);
-        (tensor, Some(state))
-    }
-
-    fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
-        state.to_device(device)
+impl Rule<2> for Companion {
+    fn rule<N: Number>(&self, now: Now) -> impl Fn(N, N, [N; 2]) -> (N, [N; 2]) + Sync {
+        let lr = now.lr * self.lr_ratio;
+        self.adamw.rule(Now { lr, ..now })
     }
 }
 
@@ -245,11 +228,8 @@ impl Submission for MuonSubmission {
         context: &StartContext,
     ) -> Result<Box<dyn Algorithm>, SubmissionError> {
         let matrices = Muon::from_point(&context.point)?;
-        let optimizer = ModuleOptimizer::from(Companion::from_point(&context.point)?).with_group(
-            trainee.group(Muon::takes),
-            matrices,
-            None,
-        );
+        let optimizer = ModuleOptimizer::from(Fused(Companion::from_point(&context.point)?))
+            .with_group(trainee.group(Muon::takes), matrices, None);
         ScheduledOptimizer::cosine(optimizer, context)
     }
 }

@@ -7,8 +7,8 @@
 //! b  = momentum b + g'                   (b = g' at the first step)
 //! p  = p - lr (g' + momentum b)
 //! ```
-//! The buffer is not damped. The update is burn's own `Sgd` with dampening 0 (its default is 0.1),
-//! which computes exactly this. Schedule: [`WarmupLinear`].
+//! The buffer is not damped. burn's own `Sgd` with dampening 0 (its default is 0.1) computes the
+//! same in several passes. Schedule: [`WarmupLinear`](crate::schedules::WarmupLinear).
 //!
 //! # Hyperparameters
 //! | name | default | search |
@@ -35,47 +35,50 @@
 //! as all common libraries do. AlgoPerf calls `momentum` beta1. Its paper draws the label smoothing
 //! from 0.1 and 0.2 only.
 
-use super::heavy_ball::{momentum_space, undamped};
-use crate::common::{PRETRAIN, pass_options};
-use crate::scheduled::ScheduledOptimizer;
-use crate::schedules::WarmupLinear;
-use burn::optim::Sgd;
-use velodrome_harness::contract::{
-    Algorithm, Description, Point, SearchSpace, StartContext, Submission, SubmissionError, Trainee,
-};
+use super::heavy_ball::HeavyBall;
+use crate::fused::prelude::*;
+use crate::schedules::Schedule;
+use velodrome_harness::contract::StartContext;
 
-/// The update rule, from `momentum` and `weight_decay`.
-pub fn rule(point: &Point) -> Result<Sgd, SubmissionError> {
-    undamped(point, true)
-}
+/// The update rule: heavy ball's, one look-ahead further.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Nesterov(pub HeavyBall);
 
-/// The submission `nesterov`.
-#[derive(Debug, Clone, Copy)]
-pub struct NesterovSubmission;
-
-impl Submission for NesterovSubmission {
-    fn describe(&self) -> Description {
-        Description {
-            name: "nesterov",
-            summary: "SGD with Nesterov momentum, warm-up and linear decay",
-            paper: "Sutskever et al. 2013, ICML (after Nesterov 1983)",
-            reference: "torch.optim.SGD(nesterov=True) 2.15; AlgoPerf baseline (arXiv 2306.07179)",
-            ..PRETRAIN
+impl Rule<1> for Nesterov {
+    fn rule<N: Number>(&self, now: Now) -> impl Fn(N, N, [N; 1]) -> (N, [N; 1]) + Sync {
+        let (
+            HeavyBall {
+                momentum,
+                weight_decay,
+            },
+            lr,
+        ) = (self.0, now.lr);
+        move |p, g, [b]| {
+            let g = g + p.clone() * weight_decay;
+            let b = b * momentum + g.clone();
+            (p - (g + b.clone() * momentum) * lr, [b])
         }
     }
+}
 
-    fn search_space(&self) -> SearchSpace {
-        momentum_space()
+impl Elementwise<1> for Nesterov {
+    const CARD: Description = Description {
+        name: "nesterov",
+        summary: "SGD with Nesterov momentum, warm-up and linear decay",
+        paper: "Sutskever et al. 2013, ICML (after Nesterov 1983)",
+        reference: "torch.optim.SGD(nesterov=True) 2.15; AlgoPerf baseline (arXiv 2306.07179)",
+        ..PRETRAIN
+    };
+
+    fn space() -> SearchSpace {
+        HeavyBall::space()
     }
 
-    fn start(
-        &self,
-        _trainee: &mut Trainee,
-        context: &StartContext,
-    ) -> Result<Box<dyn Algorithm>, SubmissionError> {
-        let schedule = WarmupLinear::start(context)?;
-        let algorithm = ScheduledOptimizer::new(rule(&context.point)?, schedule)
-            .with_options(pass_options(&context.point)?);
-        Ok(Box::new(algorithm))
+    fn new(point: &Point, hints: &Hints) -> Result<Self, SubmissionError> {
+        HeavyBall::new(point, hints).map(Self)
+    }
+
+    fn schedule(context: &StartContext) -> Result<Box<dyn Schedule>, SubmissionError> {
+        HeavyBall::schedule(context)
     }
 }

@@ -12,8 +12,7 @@
 //!                                                    where rho > 5; else
 //! p = (1 - lr wd) p - lr m / (1 - beta1^t)
 //! ```
-//! With `beta2 = 0.999` the first five steps are the plain ones. burn has no such rule, so [`RAdam`]
-//! is ours. All parameters alike. Schedule: linear warm-up, cosine decay
+//! With `beta2 = 0.999` the first five steps are the plain ones. burn has no such rule. All parameters alike. Schedule: linear warm-up, cosine decay
 //! ([`crate::schedules::WarmupCosine`]).
 //!
 //! # Hyperparameters
@@ -40,14 +39,8 @@
 //! # What differs
 //! The paper's threshold is `rho > 4`; the authors' code and PyTorch use 5, as here.
 
-use super::parts::{Moments, bias_correction, decay, rectification};
-use crate::common::{PRETRAIN, fraction, non_negative, with_regularisation};
-use crate::scheduled::ScheduledOptimizer;
-use burn::optim::Optimizer;
-use burn::tensor::{Device, Tensor};
-use velodrome_harness::contract::{
-    Algorithm, Description, Point, SearchSpace, StartContext, Submission, SubmissionError, Trainee,
-};
+use super::parts::rectification;
+use crate::fused::prelude::*;
 
 /// The update rule.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -74,66 +67,49 @@ impl RAdam {
     }
 }
 
-impl Optimizer for RAdam {
-    type State<const D: usize> = Moments<D>;
-
-    fn step<const D: usize>(
-        &self,
-        lr: f64,
-        tensor: Tensor<D>,
-        grad: Tensor<D>,
-        state: Option<Self::State<D>>,
-    ) -> (Tensor<D>, Option<Self::State<D>>) {
-        let state = Moments::advance(state, grad, self.beta1, self.beta2);
-        let length = lr / bias_correction(self.beta1, state.time);
-        let m = state.moment_1.clone();
-        let step = match rectification(self.beta2, state.time) {
-            Some(factor) => {
-                let factor = factor * bias_correction(self.beta2, state.time).sqrt();
-                let root = state.moment_2.clone().sqrt().add_scalar(self.epsilon);
-                m.mul_scalar(length * factor) / root
-            }
-            None => m.mul_scalar(length),
-        };
-        (decay(tensor, lr, self.weight_decay) - step, Some(state))
-    }
-
-    fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
-        state.to_device(device)
+impl Rule<2> for RAdam {
+    fn rule<N: Number>(&self, now: Now) -> impl Fn(N, N, [N; 2]) -> (N, [N; 2]) + Sync {
+        let Self {
+            beta1,
+            beta2,
+            epsilon,
+            ..
+        } = *self;
+        let keep = 1.0 - now.lr * self.weight_decay;
+        let rate = now.lr / now.correction(beta1);
+        let factor = rectification(beta2, now.time).map(|r| r * now.correction(beta2).sqrt());
+        move |p, g, [m, v]| {
+            let m = m.ema(g.clone(), beta1);
+            let v = v.ema(g.square(), beta2);
+            let step = match factor {
+                Some(factor) => m.clone() * (rate * factor) / (v.clone().sqrt() + epsilon),
+                None => m.clone() * rate,
+            };
+            (p * keep - step, [m, v])
+        }
     }
 }
 
-/// The submission `radam`.
-#[derive(Debug, Clone, Copy)]
-pub struct RAdamSubmission;
+impl Elementwise<2> for RAdam {
+    const CARD: Description = Description {
+        name: "radam",
+        summary: "AdamW with rectified early steps in place of a warm-up, cosine decay",
+        paper: "arXiv 1908.03265",
+        reference: "torch.optim.RAdam 2.15 (decoupled decay)",
+        ..PRETRAIN
+    };
 
-impl Submission for RAdamSubmission {
-    fn describe(&self) -> Description {
-        Description {
-            name: "radam",
-            summary: "AdamW with rectified early steps in place of a warm-up, cosine decay",
-            paper: "arXiv 1908.03265",
-            reference: "torch.optim.RAdam 2.15 (decoupled decay)",
-            ..PRETRAIN
-        }
-    }
-
-    fn search_space(&self) -> SearchSpace {
-        let space = SearchSpace::new()
+    fn space() -> SearchSpace {
+        SearchSpace::new()
             .log_uniform("learning_rate", 1e-4, 1e-2, 6e-3)
             .one_minus_log_uniform("beta1", 0.02, 0.5, 0.9)
             .fixed("beta2", 0.999)
             .fixed("epsilon", 1e-8)
             .log_uniform("weight_decay", 5e-3, 1.0, 0.1)
-            .fixed("warmup_factor", 0.0);
-        with_regularisation(space)
+            .fixed("warmup_factor", 0.0)
     }
 
-    fn start(
-        &self,
-        _trainee: &mut Trainee,
-        context: &StartContext,
-    ) -> Result<Box<dyn Algorithm>, SubmissionError> {
-        ScheduledOptimizer::cosine(RAdam::from_point(&context.point)?, context)
+    fn new(point: &Point, _hints: &Hints) -> Result<Self, SubmissionError> {
+        Self::from_point(point)
     }
 }

@@ -17,6 +17,12 @@ pub trait Schedule: Send {
     fn at(&self, step: u64) -> f64;
 }
 
+impl Schedule for Box<dyn Schedule> {
+    fn at(&self, step: u64) -> f64 {
+        self.as_ref().at(step)
+    }
+}
+
 /// Share of a linear warm-up over `steps` that is done at `step`: from 0 up to, not including, 1;
 /// `None` once it is over.
 fn warm_up(step: u64, steps: u64) -> Option<f64> {

@@ -3,6 +3,7 @@
 use crate::{goldens, probe};
 use burn::tensor::{Device, Tensor, TensorData};
 use velodrome_harness::contract::{Algorithm, StartContext, State, Submission};
+use velodrome_submissions::fused::Fused;
 use velodrome_submissions::optimizers::adafactor::Adafactor;
 use velodrome_submissions::optimizers::ademamix::AdEmaMix;
 use velodrome_submissions::optimizers::muon::{Companion, Muon, MuonSubmission, orthogonalised};
@@ -151,12 +152,8 @@ fn ademamix_ramps_by_half_lives() {
         assert!((got.1 - beta3).abs() < 1e-7, "{got:?}");
     }
     assert_eq!(AdEmaMix { ramp: 0, ..rule }.slow(1), (8.0, 0.9999));
-    // Without a fast average there is nothing to keep of it, and the ramp starts from no memory.
+    // Without a fast average the ramp starts from no memory.
     let lean = AdEmaMix { beta1: 0.0, ..rule };
-    assert_eq!(
-        state_bytes(ScheduledOptimizer::new(lean, Constant(0.01)), &[vec![7, 3]]),
-        8 * 21
-    );
     let (_, b) = lean.slow(1);
     assert!(0.0 < b && b < 0.9999, "{b}");
 }
@@ -314,7 +311,7 @@ fn muon_gives_vectors_to_adam_and_the_rest_to_the_matrix_rule() {
     let both = probe::values(&trainee);
     let schedule = || velodrome_submissions::schedules::WarmupCosine::start(&context).unwrap();
     let adam = Companion::from_point(&context.point).unwrap();
-    let adam = alone(ScheduledOptimizer::new(adam, schedule()));
+    let adam = alone(ScheduledOptimizer::new(Fused(adam), schedule()));
     let rule = Muon::from_point(&context.point).unwrap();
     let muon = alone(ScheduledOptimizer::new(rule, schedule()));
     assert_eq!(probe::bits(&both[..2]), probe::bits(&adam[..2]));

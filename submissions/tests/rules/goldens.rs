@@ -3,12 +3,19 @@
 use crate::probe;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use velodrome_harness::contract::{Algorithm, PassOptions, Point, Trainee};
+use velodrome_harness::contract::{Algorithm, Hints, PassOptions, Point, Trainee};
 use velodrome_submissions::averaging::schedule_free_adamw::{ScheduleFree, ScheduleFreeAdamW};
-use velodrome_submissions::optimizers::{
-    adabelief, adafactor, adamw, adan, ademamix, heavy_ball, lamb, lion, mars, muon, nadamw,
-    nesterov, radam,
-};
+use velodrome_submissions::fused::{Elementwise, Fused};
+use velodrome_submissions::optimizers::adabelief::AdaBelief;
+use velodrome_submissions::optimizers::adamw::AdamW;
+use velodrome_submissions::optimizers::adan::Adan;
+use velodrome_submissions::optimizers::ademamix::AdEmaMix;
+use velodrome_submissions::optimizers::heavy_ball::HeavyBall;
+use velodrome_submissions::optimizers::lion::Lion;
+use velodrome_submissions::optimizers::nadamw::NAdamW;
+use velodrome_submissions::optimizers::nesterov::Nesterov;
+use velodrome_submissions::optimizers::radam::RAdam;
+use velodrome_submissions::optimizers::{adafactor, lamb, mars, muon};
 use velodrome_submissions::scheduled::ScheduledOptimizer;
 use velodrome_submissions::schedules::Constant;
 
@@ -28,6 +35,12 @@ const RULES: [&str; 14] = [
     "adafactor",
     "muon",
 ];
+
+/// No reference here depends on them.
+const HINTS: Hints = Hints {
+    steps: 0,
+    batch_size: 1,
+};
 
 /// Rules without a row in `three_steps.json`.
 const NO_ROW: [&str; 2] = ["radam", "muon"];
@@ -108,20 +121,25 @@ pub fn algorithm(
             Box::new(ScheduledOptimizer::new($rule.unwrap(), rate))
         };
     }
+    macro_rules! fused {
+        ($rule:expr) => {
+            racing!($rule.map(Fused))
+        };
+    }
     match name {
-        "adamw" => racing!(adamw::rule(point)),
-        "nadamw" => racing!(nadamw::NAdamW::from_point(point)),
-        "nesterov" => racing!(nesterov::rule(point)),
-        "heavy_ball" => racing!(heavy_ball::rule(point)),
-        "lion" => racing!(lion::rule(point)),
+        "adamw" => fused!(AdamW::from_point(point)),
+        "nadamw" => fused!(NAdamW::from_point(point)),
+        "nesterov" => fused!(Nesterov::new(point, &HINTS)),
+        "heavy_ball" => fused!(HeavyBall::new(point, &HINTS)),
+        "lion" => fused!(Lion::new(point, &HINTS)),
         "lamb" => racing!(lamb::Lamb::from_point(point, lamb::Form::Corrected)),
         "lamb_rate_corrected" => {
             racing!(lamb::Lamb::from_point(point, lamb::Form::RateCorrected))
         }
-        "adabelief" | "adabelief_rectified" => racing!(adabelief::AdaBelief::from_point(point)),
-        "radam" => racing!(radam::RAdam::from_point(point)),
-        "ademamix" => racing!(ademamix::AdEmaMix::from_point(point, 0)),
-        "adan" | "adan_no_prox" => racing!(adan::rule(point)),
+        "adabelief" | "adabelief_rectified" => fused!(AdaBelief::from_point(point)),
+        "radam" => fused!(RAdam::from_point(point)),
+        "ademamix" => fused!(AdEmaMix::from_point(point, 0)),
+        "adan" | "adan_no_prox" => fused!(Adan::new(point, &HINTS)),
         "mars" => racing!(mars::Mars::from_point(point)),
         "mars_early_epsilon" => racing!(mars::Mars::from_point(point).map(|rule| mars::Mars {
             early_epsilon: true,

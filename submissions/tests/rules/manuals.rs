@@ -2,11 +2,13 @@
 
 use crate::probe;
 use crate::resume::context;
-use velodrome_harness::contract::{Range, State, StepContext, SubmissionError};
+use velodrome_harness::contract::{Hints, Range, State, StepContext, SubmissionError};
 use velodrome_harness::registry::{Registry, RegistryError};
+use velodrome_submissions::fused::{Elementwise, Fused};
+use velodrome_submissions::optimizers::heavy_ball::HeavyBall;
 use velodrome_submissions::scheduled::ScheduledOptimizer;
 use velodrome_submissions::schedules::Constant;
-use velodrome_submissions::{all, optimizers, register};
+use velodrome_submissions::{all, register};
 
 #[test]
 fn search_spaces_are_sound_and_contain_their_defaults() {
@@ -199,8 +201,12 @@ fn clipping_bounds_the_step() {
     let moved = |clip: Option<f64>| {
         let mut trainee = probe::trainee(&[vec![2]], &[vec![1.0, 1.0]], false);
         let point = probe::point([("momentum", 0.0), ("weight_decay", 0.0)]);
-        let rule = optimizers::heavy_ball::rule(&point).unwrap();
-        let mut algorithm = ScheduledOptimizer::new(rule, Constant(0.5));
+        let hints = Hints {
+            steps: 0,
+            batch_size: 1,
+        };
+        let rule = HeavyBall::new(&point, &hints).unwrap();
+        let mut algorithm = ScheduledOptimizer::new(Fused(rule), Constant(0.5));
         if let Some(max_norm) = clip {
             algorithm = algorithm.with_clip_norm(max_norm);
         }
