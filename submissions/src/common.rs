@@ -62,6 +62,33 @@ pub fn warmup_steps(context: &StartContext) -> Result<u64, SubmissionError> {
     Ok((factor * context.hints.steps as f64) as u64)
 }
 
+/// The hyperparameter `name`, which must be 0 (`false`) or 1 (`true`).
+pub fn switch(point: &Point, name: &str) -> Result<bool, SubmissionError> {
+    let value = checked(point, name, "0 or 1", |x| x == 0.0 || x == 1.0)?;
+    Ok(value == 1.0)
+}
+
+/// The hyperparameter `name`, which must be a whole number from 1 on.
+pub fn whole(point: &Point, name: &str) -> Result<usize, SubmissionError> {
+    let value = checked(point, name, "a whole number of at least 1", |x| {
+        (1.0..1e9).contains(&x) && x.fract() == 0.0
+    })?;
+    Ok(value as usize)
+}
+
+/// The hyperparameter `name` as `read` checks it; `None` where the point does not have it.
+pub fn optional<T>(
+    point: &Point,
+    name: &str,
+    read: impl Fn(&Point, &str) -> Result<T, SubmissionError>,
+) -> Result<Option<T>, SubmissionError> {
+    if point.0.contains_key(name) {
+        read(point, name).map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
 fn checked(
     point: &Point,
     name: &str,

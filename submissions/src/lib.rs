@@ -3,7 +3,8 @@
 //! One file per submission, grouped by what it changes: [`optimizers`] (the update rule),
 //! [`averaging`] (the weights that are evaluated). [`schedules`] holds learning rates as functions
 //! of the step, [`fused`] what turns an elementwise rule into a submission, [`scheduled`] the algorithm
-//! that most optimizers race in, and [`common`] what the files would otherwise repeat. The update rules are public, so that a submission of your own can
+//! that most optimizers race in, [`flat`] state that algorithms hold themselves, and [`common`] what
+//! the files would otherwise repeat. The update rules are public, so that a submission of your own can
 //! build on them.
 //!
 //! To add a submission: write its file (the module documentation is its manual: rule,
@@ -12,6 +13,7 @@
 
 pub mod averaging;
 pub mod common;
+pub mod flat;
 pub mod fused;
 pub mod optimizers;
 pub mod scheduled;
@@ -34,6 +36,7 @@ use optimizers::mars::MarsSubmission;
 use optimizers::muon::MuonSubmission;
 use optimizers::nadamw::NAdamW;
 use optimizers::nesterov::Nesterov;
+use optimizers::prodigy::ProdigySubmission;
 use optimizers::radam::RAdam;
 use std::sync::Arc;
 use velodrome_harness::contract::Submission;
@@ -56,6 +59,7 @@ pub fn all() -> Vec<Arc<dyn Submission>> {
         Arc::new(MarsSubmission),
         Arc::new(AdafactorSubmission),
         Arc::new(MuonSubmission),
+        Arc::new(ProdigySubmission),
     ]
 }
 

@@ -13,4 +13,5 @@ pub mod muon;
 pub mod nadamw;
 pub mod nesterov;
 pub mod parts;
+pub mod prodigy;
 pub mod radam;

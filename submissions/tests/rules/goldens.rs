@@ -15,11 +15,11 @@ use velodrome_submissions::optimizers::lion::Lion;
 use velodrome_submissions::optimizers::nadamw::NAdamW;
 use velodrome_submissions::optimizers::nesterov::Nesterov;
 use velodrome_submissions::optimizers::radam::RAdam;
-use velodrome_submissions::optimizers::{adafactor, lamb, mars, muon};
+use velodrome_submissions::optimizers::{adafactor, lamb, mars, muon, prodigy};
 use velodrome_submissions::scheduled::ScheduledOptimizer;
 use velodrome_submissions::schedules::Constant;
 
-const RULES: [&str; 14] = [
+const RULES: [&str; 15] = [
     "adamw",
     "nadamw",
     "nesterov",
@@ -34,6 +34,7 @@ const RULES: [&str; 14] = [
     "mars",
     "adafactor",
     "muon",
+    "prodigy",
 ];
 
 /// No reference here depends on them.
@@ -148,6 +149,11 @@ pub fn algorithm(
         "adafactor" => racing!(adafactor::Adafactor::baseline(point)),
         "adafactor_original" => racing!(adafactor::Adafactor::original(point)),
         "muon" => racing!(muon::Muon::from_point(point)),
+        "prodigy" => {
+            let rule = prodigy::Prodigy::from_point(point).unwrap();
+            let options = PassOptions::default();
+            Box::new(prodigy::ProdigyRace::new(rule, rate, options, trainee))
+        }
         "schedule_free_adamw" => {
             let warmup = point.0.remove("warmup_steps").unwrap_or(0.0) as u64;
             point.0.insert("average_power".into(), 0.0);

@@ -1,6 +1,7 @@
 //! The submissions against reference trajectories, their own manuals, and the contract.
 #![recursion_limit = "256"]
 
+mod averages;
 mod averaging;
 mod closed_forms;
 mod goldens;

@@ -82,6 +82,7 @@ fn a_hyperparameter_out_of_range_is_an_error_that_names_it() {
             ("ramp_factor", -1.0),
             ("adam_learning_rate", -1.0),
             ("adam_beta2", 1.0),
+            ("d0", 0.0),
             ("epsilon", -1.0),
             ("momentum", 1.5),
             ("weight_decay", -0.1),
@@ -127,7 +128,7 @@ fn factored(shape: &[usize]) -> u64 {
 #[test]
 fn state_sizes_are_those_of_the_manuals() {
     let flat = |bytes: u64| move |shape: &[usize]| bytes * size(shape);
-    let expected: [(&str, Bytes); 14] = [
+    let expected: [(&str, Bytes); 15] = [
         ("adamw", Box::new(flat(8))),
         ("nadamw", Box::new(flat(8))),
         ("nesterov", Box::new(flat(4))),
@@ -148,6 +149,7 @@ fn state_sizes_are_those_of_the_manuals() {
             "muon",
             Box::new(|s| size(s) * if s.len() < 2 { 8 } else { 4 }),
         ),
+        ("prodigy", Box::new(flat(16))),
     ];
     let (shapes, initial) = probe::start();
     let submissions = all();
