@@ -89,7 +89,8 @@ pub fn optional<T>(
     }
 }
 
-fn checked(
+/// The hyperparameter `name`, where it is `sound`; `must_be` says in words what that is.
+pub fn checked(
     point: &Point,
     name: &str,
     must_be: &str,

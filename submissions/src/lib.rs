@@ -1,11 +1,11 @@
 //! Velodrome's submissions: training algorithms, each with its search space and its manual.
 //!
 //! One file per submission, grouped by what it changes: [`optimizers`] (the update rule),
-//! [`averaging`] (the weights that are evaluated). [`schedules`] holds learning rates as functions
-//! of the step, [`fused`] what turns an elementwise rule into a submission, [`scheduled`] the algorithm
-//! that most optimizers race in, [`flat`] state that algorithms hold themselves, and [`common`] what
-//! the files would otherwise repeat. The update rules are public, so that a submission of your own can
-//! build on them.
+//! [`averaging`] (the weights that are evaluated), [`compression`] (how the state is stored).
+//! [`schedules`] holds learning rates as functions of the step, [`fused`] what turns an elementwise
+//! rule into a submission, [`scheduled`] the algorithm that most optimizers race in, [`flat`] state
+//! that algorithms hold themselves, and [`common`] what the files would otherwise repeat. The update
+//! rules are public, so that a submission of your own can build on them.
 //!
 //! To add a submission: write its file (the module documentation is its manual: rule,
 //! hyperparameters, state, sources, differences), and add one line to the table in [`all`].
@@ -13,6 +13,7 @@
 
 pub mod averaging;
 pub mod common;
+pub mod compression;
 pub mod flat;
 pub mod fused;
 pub mod optimizers;
@@ -23,6 +24,9 @@ pub mod schedules;
 pub use burn::optim::{RecordState, StateSink, StateSource};
 
 use averaging::schedule_free_adamw::ScheduleFreeAdamWSubmission;
+use compression::adamw_8bit::AdamW8bitSubmission;
+use compression::lion_8bit::Lion8bitSubmission;
+use compression::momentum_8bit::Momentum8bitSubmission;
 use fused::Racing;
 use optimizers::adabelief::AdaBelief;
 use optimizers::adafactor::AdafactorSubmission;
@@ -50,6 +54,9 @@ pub fn all() -> Vec<Arc<dyn Submission>> {
         Arc::new(Racing::<Nesterov, 1>::new()),
         Arc::new(Racing::<HeavyBall, 1>::new()),
         Arc::new(Racing::<Lion, 1>::new()),
+        Arc::new(AdamW8bitSubmission),
+        Arc::new(Lion8bitSubmission),
+        Arc::new(Momentum8bitSubmission),
         Arc::new(ScheduleFreeAdamWSubmission),
         Arc::new(LambSubmission),
         Arc::new(Racing::<AdaBelief, 2>::new()),

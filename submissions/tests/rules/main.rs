@@ -6,5 +6,6 @@ mod averaging;
 mod closed_forms;
 mod goldens;
 mod manuals;
+mod memory;
 mod probe;
 mod resume;

@@ -128,7 +128,7 @@ fn factored(shape: &[usize]) -> u64 {
 #[test]
 fn state_sizes_are_those_of_the_manuals() {
     let flat = |bytes: u64| move |shape: &[usize]| bytes * size(shape);
-    let expected: [(&str, Bytes); 15] = [
+    let expected: Vec<(&str, Bytes)> = vec![
         ("adamw", Box::new(flat(8))),
         ("nadamw", Box::new(flat(8))),
         ("nesterov", Box::new(flat(4))),
@@ -152,10 +152,8 @@ fn state_sizes_are_those_of_the_manuals() {
         ("prodigy", Box::new(flat(16))),
     ];
     let (shapes, initial) = probe::start();
-    let submissions = all();
-    assert_eq!(submissions.len(), expected.len());
-    for (submission, (name, bytes)) in submissions.iter().zip(expected) {
-        assert_eq!(submission.describe().name, name);
+    for submission in all() {
+        let name = submission.describe().name;
         let mut trainee = probe::trainee(&shapes, &initial, false);
         let context = context(submission.as_ref(), 10);
         let mut algorithm = submission.start(&mut trainee, &context).unwrap();
@@ -167,8 +165,13 @@ fn state_sizes_are_those_of_the_manuals() {
         );
         let mut state = State::new();
         algorithm.save(&mut state).unwrap();
-        let stated: u64 = shapes.iter().map(|shape| bytes(shape)).sum();
-        assert_eq!(state.tensor_bytes(), stated, "{name}");
+        let table = expected.iter().find(|(other, _)| *other == name);
+        let listed = table.map(|(_, bytes)| shapes.iter().map(|shape| bytes(shape)).sum());
+        let formula = submission.state_bytes(&trainee.params(), &context.point);
+        assert!(listed.is_some() || formula.is_some(), "{name}: no size");
+        for stated in [listed, formula].into_iter().flatten() {
+            assert_eq!(state.tensor_bytes(), stated, "{name}");
+        }
     }
 }
 
