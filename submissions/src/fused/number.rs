@@ -25,7 +25,7 @@ pub trait Number:
     /// -1, 0 or 1. A NaN stays one: a diverged run must not look sound.
     fn sign(self) -> Self;
     /// 1 where above 0, else 0.
-    fn is_positive(self) -> Self;
+    fn heaviside(self) -> Self;
     /// Not below `low` and not above `high`.
     fn clamp(self, low: f64, high: f64) -> Self;
     /// To a power; the base must not be negative.
@@ -130,7 +130,7 @@ impl Number for Entry {
     }
 
     #[inline(always)]
-    fn is_positive(self) -> Self {
+    fn heaviside(self) -> Self {
         Self(f32::from(self.0 > 0.0))
     }
 
@@ -163,7 +163,7 @@ impl<const D: usize> Number for Whole<D> {
         Self(self.0.clone().sign().mask_where(nan, self.0))
     }
 
-    fn is_positive(self) -> Self {
+    fn heaviside(self) -> Self {
         Self(self.0.greater_scalar(0.0).float())
     }
 

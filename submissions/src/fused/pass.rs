@@ -144,14 +144,14 @@ impl<'a, const S: usize> Work<'a, S> {
                 let state = std::array::from_fn(|k| Entry(s[k][j]));
                 let (entry, state) = rule(Entry(p[j]), Entry(g[j]), state);
                 p[j] = entry.0;
-                for k in 0..S {
-                    s[k][j] = state[k].0;
+                for (s, entry) in s.iter_mut().zip(state) {
+                    s[j] = entry.0;
                 }
             }
             let n = range.len();
             self.p[range.clone()].copy_from_slice(&p[..n]);
-            for k in 0..S {
-                self.s[k][range.clone()].copy_from_slice(&s[k][..n]);
+            for (x, s) in self.s.iter_mut().zip(&s) {
+                x[range.clone()].copy_from_slice(&s[..n]);
             }
         }
     }
