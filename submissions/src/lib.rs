@@ -12,6 +12,7 @@
 #![recursion_limit = "256"]
 
 pub mod averaging;
+pub mod bowl;
 pub mod common;
 pub mod compression;
 pub mod flat;
@@ -23,6 +24,7 @@ pub mod schedules;
 // `#[derive(RecordState)]` refers to these by `crate::`.
 pub use burn::optim::{RecordState, StateSink, StateSource};
 
+use averaging::lawa::{LawaEmaSubmission, LawaQueueSubmission};
 use averaging::schedule_free_adamw::ScheduleFreeAdamWSubmission;
 use compression::adamw_8bit::AdamW8bitSubmission;
 use compression::lion_8bit::Lion8bitSubmission;
@@ -42,6 +44,7 @@ use optimizers::nadamw::NAdamW;
 use optimizers::nesterov::Nesterov;
 use optimizers::prodigy::ProdigySubmission;
 use optimizers::radam::RAdam;
+use optimizers::sam::SamSubmission;
 use std::sync::Arc;
 use velodrome_harness::contract::Submission;
 use velodrome_harness::registry::{Registry, RegistryError};
@@ -67,6 +70,9 @@ pub fn all() -> Vec<Arc<dyn Submission>> {
         Arc::new(AdafactorSubmission),
         Arc::new(MuonSubmission),
         Arc::new(ProdigySubmission),
+        Arc::new(LawaQueueSubmission),
+        Arc::new(LawaEmaSubmission),
+        Arc::new(SamSubmission),
     ]
 }
 

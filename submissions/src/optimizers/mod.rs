@@ -15,3 +15,4 @@ pub mod nesterov;
 pub mod parts;
 pub mod prodigy;
 pub mod radam;
+pub mod sam;

@@ -8,4 +8,5 @@ mod goldens;
 mod manuals;
 mod memory;
 mod probe;
+mod procedures;
 mod resume;

@@ -83,6 +83,11 @@ fn a_hyperparameter_out_of_range_is_an_error_that_names_it() {
             ("adam_learning_rate", -1.0),
             ("adam_beta2", 1.0),
             ("d0", 0.0),
+            ("rho", -0.1),
+            ("queue_length", 2.5),
+            ("ema_beta", 1.0),
+            ("burn_in_factor", 1.0),
+            ("every_factor", -0.1),
             ("epsilon", -1.0),
             ("momentum", 1.5),
             ("weight_decay", -0.1),
@@ -150,6 +155,9 @@ fn state_sizes_are_those_of_the_manuals() {
             Box::new(|s| size(s) * if s.len() < 2 { 8 } else { 4 }),
         ),
         ("prodigy", Box::new(flat(16))),
+        ("lawa_queue", Box::new(flat(8 + 40))),
+        ("lawa_ema", Box::new(flat(12))),
+        ("sam", Box::new(flat(8))),
     ];
     let (shapes, initial) = probe::start();
     for submission in all() {
