@@ -10,7 +10,16 @@ pub(crate) fn read_versioned<T: serde::de::DeserializeOwned>(
     expected: &'static str,
 ) -> Result<T, RecordError> {
     let text = std::fs::read_to_string(path).map_err(|e| RecordError::io(path, "read", e))?;
-    let value: serde_json::Value = serde_json::from_str(&text)
+    parse_versioned(path, &text, expected)
+}
+
+/// The same for text that was read already; `path` is where errors say that it stood.
+pub(crate) fn parse_versioned<T: serde::de::DeserializeOwned>(
+    path: &Path,
+    text: &str,
+    expected: &'static str,
+) -> Result<T, RecordError> {
+    let value: serde_json::Value = serde_json::from_str(text)
         .map_err(|e| RecordError::damaged(path, e.line(), format!("not valid JSON: {e}")))?;
     match value.get("format").and_then(|f| f.as_str()) {
         Some(found) if found == expected => {}
@@ -30,7 +39,7 @@ pub(crate) fn read_versioned<T: serde::de::DeserializeOwned>(
         }
     }
     // Parsed again from the text, since only that keeps the line of an error.
-    serde_json::from_str(&text).map_err(|e| RecordError::damaged(path, e.line(), e.to_string()))
+    serde_json::from_str(text).map_err(|e| RecordError::damaged(path, e.line(), e.to_string()))
 }
 
 /// Writes `value` as indented JSON to `path`, whole or not at all.

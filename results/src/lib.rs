@@ -7,6 +7,7 @@
 //! - [`record`]: one trial's record (`trial.json`) and one evaluation (`evals.jsonl`).
 //! - [`log`]: the append-only, self-checking evaluation log.
 //! - [`run`]: a run directory as a whole, read back with every fault named.
+//! - [`archive`]: a run as one Parquet file, to commit and to read back.
 //! - [`board`]: the scored table as data.
 //! - [`score`], [`bootstrap`]: from times to scores, ranks and their intervals.
 //! - [`assemble`]: from runs to a board.
@@ -16,6 +17,7 @@
 //! - [`report`]: one self-contained HTML page.
 
 pub mod algoperf;
+pub mod archive;
 pub mod assemble;
 pub mod board;
 pub mod bootstrap;

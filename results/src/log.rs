@@ -104,7 +104,12 @@ impl EvalLog {
 /// Reads a whole log; the first damaged line is an error that names it.
 pub fn read(path: &Path) -> Result<Vec<EvalRecord>, RecordError> {
     let bytes = std::fs::read(path).map_err(|e| RecordError::io(path, "read", e))?;
-    lines(path, bytes.strip_suffix(b"\n").unwrap_or(&bytes))
+    parse(path, &bytes)
+}
+
+/// Reads the text of a whole log; `path` is where errors say that it stood.
+pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<EvalRecord>, RecordError> {
+    lines(path, bytes.strip_suffix(b"\n").unwrap_or(bytes))
 }
 
 /// Reads a log whose trial is still running or was interrupted: a last line without its newline

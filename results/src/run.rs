@@ -57,9 +57,19 @@ impl Trial {
         } else {
             log::read(&evals_path)?
         };
+        Self::new(path.to_path_buf(), record, evals)
+    }
+
+    /// A trial of parts that were read already; refuses evaluations that are not as many as the
+    /// record says.
+    pub(crate) fn new(
+        path: PathBuf,
+        record: TrialRecord,
+        evals: Vec<EvalRecord>,
+    ) -> Result<Self, RecordError> {
         if record.status.is_final() && record.outcome.counters.evaluations != evals.len() as u64 {
             return Err(RecordError::damaged(
-                &evals_path,
+                path.join("evals.jsonl"),
                 None,
                 format!(
                     "the file has {} evaluations, but field `outcome.counters.evaluations` of \
@@ -70,7 +80,7 @@ impl Trial {
             ));
         }
         Ok(Self {
-            path: path.to_path_buf(),
+            path,
             record,
             evals,
         })

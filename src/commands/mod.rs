@@ -17,6 +17,7 @@ pub(crate) mod verify;
 use crate::failure::Failure;
 use clap::ValueEnum;
 use std::path::PathBuf;
+use velodrome_results::archive;
 use velodrome_results::run::Run;
 
 /// The form of a table.
@@ -28,14 +29,19 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Reads run folders; says what to do where one is not a run folder.
+/// Reads runs: folders, or archives that `velodrome export --records` wrote. Says what to do where
+/// one is neither.
 pub(crate) fn read_runs(paths: &[PathBuf]) -> Result<Vec<Run>, Failure> {
     let mut runs = Vec::new();
     for path in paths {
+        if path.is_file() {
+            runs.push(archive::read(path)?);
+            continue;
+        }
         if !path.join("run.json").exists() {
             return Err(Failure::Usage(format!(
                 "{} is not a run folder: it has no run.json; give a folder that `velodrome run` \
-                 wrote",
+                 wrote, or a file that `velodrome export --records` wrote",
                 path.display()
             )));
         }

@@ -4,7 +4,7 @@ use super::TableError;
 use polars::prelude::{Column, DataFrame, NamedFrom, Series};
 
 /// Columns over `rows`; each is added by a function of a row.
-pub(super) struct Frame<'r, R> {
+pub(crate) struct Frame<'r, R> {
     rows: &'r [R],
     columns: Vec<Column>,
 }

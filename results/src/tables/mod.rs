@@ -17,6 +17,8 @@ pub use board::board_frame;
 pub use evals::evals_frame;
 pub use trials::trials_frame;
 
+pub(crate) use frame::Frame;
+
 use crate::board::Board;
 use crate::error::RecordError;
 use crate::record::write_atomic;
@@ -35,8 +37,8 @@ pub enum TableError {
         /// The library's own error.
         source: PolarsError,
     },
-    /// The board could not be written as JSON.
-    #[error("board as JSON: {0}")]
+    /// A record or the board could not be written as JSON.
+    #[error("as JSON: {0}")]
     Json(#[from] serde_json::Error),
     /// The file could not be written.
     #[error(transparent)]
@@ -44,7 +46,7 @@ pub enum TableError {
 }
 
 impl TableError {
-    fn encode(table: &'static str) -> impl FnOnce(PolarsError) -> Self {
+    pub(crate) fn encode(table: &'static str) -> impl FnOnce(PolarsError) -> Self {
         move |source| Self::Encode { table, source }
     }
 }
