@@ -38,6 +38,13 @@ use optimizers::ademamix::AdEmaMix;
 use optimizers::heavy_ball::HeavyBall;
 use optimizers::lamb::LambSubmission;
 use optimizers::lion::Lion;
+use optimizers::lion_k::Riding;
+use optimizers::lion_k::group::Group;
+use optimizers::lion_k::huber::LionHuber;
+use optimizers::lion_k::l2::L2;
+use optimizers::lion_k::nuclear::Nuclear;
+use optimizers::lion_k::shrink::LionShrink;
+use optimizers::lion_k::top::Top;
 use optimizers::mars::MarsSubmission;
 use optimizers::muon::MuonSubmission;
 use optimizers::nadamw::NAdamW;
@@ -57,6 +64,12 @@ pub fn all() -> Vec<Arc<dyn Submission>> {
         Arc::new(Racing::<Nesterov, 1>::new()),
         Arc::new(Racing::<HeavyBall, 1>::new()),
         Arc::new(Racing::<Lion, 1>::new()),
+        Arc::new(Riding::<L2>::new()),
+        Arc::new(Riding::<Group>::new()),
+        Arc::new(Racing::<LionHuber, 1>::new()),
+        Arc::new(Racing::<LionShrink, 1>::new()),
+        Arc::new(Riding::<Top>::new()),
+        Arc::new(Riding::<Nuclear>::new()),
         Arc::new(AdamW8bitSubmission),
         Arc::new(Lion8bitSubmission),
         Arc::new(Momentum8bitSubmission),

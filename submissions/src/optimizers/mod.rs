@@ -8,6 +8,7 @@ pub mod ademamix;
 pub mod heavy_ball;
 pub mod lamb;
 pub mod lion;
+pub mod lion_k;
 pub mod mars;
 pub mod muon;
 pub mod nadamw;

@@ -5,6 +5,7 @@ mod averages;
 mod averaging;
 mod closed_forms;
 mod goldens;
+mod lion_k;
 mod manuals;
 mod memory;
 mod probe;
