@@ -32,9 +32,11 @@ use compression::momentum_8bit::Momentum8bitSubmission;
 use fused::Racing;
 use optimizers::adabelief::AdaBelief;
 use optimizers::adafactor::AdafactorSubmission;
+use optimizers::adamg::AdamG;
 use optimizers::adamw::AdamW;
 use optimizers::adan::Adan;
 use optimizers::ademamix::AdEmaMix;
+use optimizers::amos::AmosSubmission;
 use optimizers::heavy_ball::HeavyBall;
 use optimizers::lamb::LambSubmission;
 use optimizers::lion::Lion;
@@ -83,6 +85,8 @@ pub fn all() -> Vec<Arc<dyn Submission>> {
         Arc::new(AdafactorSubmission),
         Arc::new(MuonSubmission),
         Arc::new(ProdigySubmission),
+        Arc::new(Racing::<AdamG, 3>::new()),
+        Arc::new(AmosSubmission),
         Arc::new(LawaQueueSubmission),
         Arc::new(LawaEmaSubmission),
         Arc::new(SamSubmission),

@@ -2,9 +2,11 @@
 
 pub mod adabelief;
 pub mod adafactor;
+pub mod adamg;
 pub mod adamw;
 pub mod adan;
 pub mod ademamix;
+pub mod amos;
 pub mod heavy_ball;
 pub mod lamb;
 pub mod lion;

@@ -1,18 +1,27 @@
 //! Rules whose step depends on the whole model: what holds beyond the common trajectories.
 
 use crate::probe;
+use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::Value;
-use velodrome_harness::contract::{Algorithm, PassOptions, Point, Trainee};
+use velodrome_harness::contract::{Algorithm, ParamInfo, ParamKind, PassOptions, Point, Trainee};
 use velodrome_submissions::all;
+use velodrome_submissions::fused::Fused;
+use velodrome_submissions::optimizers::adamg::AdamG;
+use velodrome_submissions::optimizers::amos::paper::{PaperAmos, PaperAmosRace};
+use velodrome_submissions::optimizers::amos::{Amos, AmosParam, AmosState, base_rate, tau};
 use velodrome_submissions::optimizers::prodigy::{Prodigy, ProdigyRace};
+use velodrome_submissions::scheduled::ScheduledOptimizer;
 use velodrome_submissions::schedules::{Constant, Schedule};
 
 /// A trajectory of a reference, its parameters in order of rank.
 struct Trajectory {
     point: Point,
     shapes: Vec<Vec<usize>>,
+    kinds: Vec<ParamKind>,
     initial: Vec<Vec<f32>>,
     steps: Vec<Value>,
+    /// The columns of matrices that have to be transposed, by parameter.
+    columns: Vec<Option<usize>>,
     tolerance: (f64, f64),
 }
 
@@ -34,6 +43,10 @@ impl Trajectory {
         let shapes = parameters
             .iter()
             .map(|p| serde_json::from_value(p["shape"].clone()).unwrap());
+        let kinds = parameters
+            .iter()
+            .map(|p| serde_json::from_value(p["kind"].clone()).unwrap());
+        let columns = parameters.iter().map(|_| None);
         let initial: Vec<Vec<f64>> = parameters
             .iter()
             .map(|p| serde_json::from_value(p["initial"].clone()).unwrap())
@@ -42,10 +55,34 @@ impl Trajectory {
         Self {
             point: serde_json::from_value(golden["hyperparameters"].clone()).unwrap(),
             shapes: shapes.collect(),
+            kinds: kinds.collect(),
+            columns: columns.collect(),
             initial: single(&initial),
             steps: golden["steps"].as_array().unwrap().clone(),
             tolerance: (tolerance("relative"), tolerance("absolute")),
         }
+    }
+
+    /// For rules to which it matters that references hold matrices as `[fan_out, fan_in]`.
+    fn transposed(mut self) -> Self {
+        for (shape, columns) in self.shapes.iter_mut().zip(&mut self.columns) {
+            if shape.len() == 2 {
+                *columns = Some(shape[1]);
+                shape.reverse();
+            }
+        }
+        self.initial = self.turned(self.initial.clone());
+        self
+    }
+
+    fn turned<T: Copy>(&self, values: Vec<Vec<T>>) -> Vec<Vec<T>> {
+        let turn = |(v, columns): (Vec<T>, &Option<usize>)| match *columns {
+            Some(n) => (0..n)
+                .flat_map(|c| v.iter().skip(c).step_by(n).copied())
+                .collect(),
+            None => v,
+        };
+        values.into_iter().zip(&self.columns).map(turn).collect()
     }
 
     /// Takes the steps, and compares weights and evaluation weights after each.
@@ -54,12 +91,13 @@ impl Trajectory {
         let mut algorithm = start(&self.point, &trainee);
         assert!(self.steps.len() >= 8);
         for (n, step) in self.steps.iter().enumerate() {
-            let gradients = single(&rows(&step["gradients"]));
+            let gradients = single(&self.turned(rows(&step["gradients"])));
             probe::step(algorithm.as_mut(), &mut trainee, n as u64, &gradients);
-            let values = rows(&step["values"]);
+            let values = self.turned(rows(&step["values"]));
             self.compare(&probe::values(&trainee), &values, n);
             let evaluated = probe::eval_values(algorithm.as_mut(), &mut trainee);
-            let expected = step.get("eval_values").map_or(values, rows);
+            let expected = step.get("eval_values").map(rows);
+            let expected = expected.map_or(values, |x| self.turned(x));
             self.compare(&evaluated, &expected, n);
         }
     }
@@ -203,4 +241,88 @@ fn prodigy_ignores_steps_at_rate_zero() {
     let (with, without) = (probe::values(&with), probe::values(&without));
     assert_eq!(probe::bits(&with), probe::bits(&without));
     assert_ne!(with, initial);
+}
+
+#[test]
+fn adamg_decays_in_each_way_of_the_reference() {
+    for name in ["adamg_coupled", "adamg_decoupled", "adamg_fixed"] {
+        Trajectory::read(name).replay(|point, _| {
+            let rate = Constant(point.get("learning_rate").unwrap());
+            let rule = AdamG::package(point).unwrap();
+            Box::new(ScheduledOptimizer::new(Fused(rule), rate))
+        });
+    }
+}
+
+#[test]
+fn amos_of_the_paper_honours_every_option_of_the_reference() {
+    let golden = Trajectory::read("amos_options").transposed();
+    golden.replay(|point, trainee| {
+        let rate = Constant(point.get("learning_rate").unwrap());
+        let rule = PaperAmos::from_point(point).unwrap();
+        Box::new(PaperAmosRace::new(
+            rule,
+            rate,
+            PassOptions::default(),
+            trainee,
+        ))
+    });
+}
+
+fn info(kind: ParamKind, shape: &[usize]) -> ParamInfo {
+    ParamInfo {
+        index: 0,
+        kind,
+        shape: shape.to_vec(),
+        layer: 0,
+        fan_in_axis: None,
+        trainable: true,
+    }
+}
+
+#[test]
+fn amos_equals_the_algoperf_submission() {
+    let golden = Trajectory::read("amos_algoperf");
+    let rule = Amos::from_point(&golden.point).unwrap();
+    let xi = golden.point.get("learning_rate").unwrap();
+    let tensor = |v: &Vec<f32>| {
+        let n = v.len();
+        Tensor::<1>::from_data(TensorData::new(v.clone(), [n]), &Device::flex())
+    };
+    let params: Vec<_> = golden
+        .kinds
+        .iter()
+        .zip(&golden.shapes)
+        .map(|(&kind, shape)| AmosParam::of(&info(kind, shape)))
+        .collect();
+    let mut values: Vec<_> = golden.initial.iter().map(tensor).collect();
+    let mut states: Vec<_> = params
+        .iter()
+        .zip(&values)
+        .map(|(param, p)| AmosState::start(param, p.clone()))
+        .collect();
+    for (n, step) in golden.steps.iter().enumerate() {
+        let gradients = single(&rows(&step["gradients"]));
+        let at = params.iter().zip(&mut states).zip(&gradients);
+        for (p, ((param, state), g)) in values.iter_mut().zip(at) {
+            *p = rule.step(xi, n + 1, param, p.clone(), tensor(g), state);
+        }
+        let ours: Vec<_> = values
+            .iter()
+            .map(|p| p.clone().into_data().try_to_vec::<f32>().unwrap())
+            .collect();
+        golden.compare(&ours, &rows(&step["values"]), n);
+    }
+}
+
+#[test]
+fn amos_has_the_published_scalars() {
+    assert!((tau(10.0) - 3.450260).abs() < 5e-7, "{}", tau(10.0));
+    let bias = info(ParamKind::Bias, &[100]);
+    let rate = base_rate(&[bias], 1000.0);
+    assert!((rate - 0.0879144).abs() < 5e-8, "{rate}");
+    // An embedding has a group per row, so that its width counts, not its size.
+    let table = info(ParamKind::Embedding, &[5000, 100]);
+    assert_eq!(base_rate(&[table], 1000.0), rate);
+    assert_eq!(tau(1.0), 0.0);
 }

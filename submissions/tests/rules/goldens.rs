@@ -7,9 +7,11 @@ use velodrome_harness::contract::{Algorithm, Hints, PassOptions, Point, Trainee}
 use velodrome_submissions::averaging::schedule_free_adamw::{ScheduleFree, ScheduleFreeAdamW};
 use velodrome_submissions::fused::{Elementwise, Fused};
 use velodrome_submissions::optimizers::adabelief::AdaBelief;
+use velodrome_submissions::optimizers::adamg::AdamG;
 use velodrome_submissions::optimizers::adamw::AdamW;
 use velodrome_submissions::optimizers::adan::Adan;
 use velodrome_submissions::optimizers::ademamix::AdEmaMix;
+use velodrome_submissions::optimizers::amos::paper::{PaperAmos, PaperAmosRace};
 use velodrome_submissions::optimizers::heavy_ball::HeavyBall;
 use velodrome_submissions::optimizers::lion::Lion;
 use velodrome_submissions::optimizers::nadamw::NAdamW;
@@ -19,7 +21,7 @@ use velodrome_submissions::optimizers::{adafactor, lamb, mars, muon, prodigy};
 use velodrome_submissions::scheduled::ScheduledOptimizer;
 use velodrome_submissions::schedules::Constant;
 
-const RULES: [&str; 15] = [
+const RULES: [&str; 17] = [
     "adamw",
     "nadamw",
     "nesterov",
@@ -35,6 +37,8 @@ const RULES: [&str; 15] = [
     "adafactor",
     "muon",
     "prodigy",
+    "adamg",
+    "amos",
 ];
 
 /// No reference here depends on them.
@@ -44,7 +48,7 @@ const HINTS: Hints = Hints {
 };
 
 /// Rules without a row in `three_steps.json`.
-const NO_ROW: [&str; 2] = ["radam", "muon"];
+const NO_ROW: [&str; 3] = ["radam", "muon", "amos"];
 
 /// Switches of our rules that a reference does not have, at the values that it stands for.
 const SWITCHES: [(&str, f64); 7] = [
@@ -149,6 +153,12 @@ pub fn algorithm(
         "adafactor" => racing!(adafactor::Adafactor::baseline(point)),
         "adafactor_original" => racing!(adafactor::Adafactor::original(point)),
         "muon" => racing!(muon::Muon::from_point(point)),
+        "adamg" => fused!(AdamG::package(point)),
+        "amos_paper" => {
+            let rule = PaperAmos::from_point(point).unwrap();
+            let options = PassOptions::default();
+            Box::new(PaperAmosRace::new(rule, rate, options, trainee))
+        }
         "prodigy" => {
             let rule = prodigy::Prodigy::from_point(point).unwrap();
             let options = PassOptions::default();
@@ -203,15 +213,17 @@ fn trajectories_equal_the_references() {
         assert_eq!(golden.format, "optimizer-trajectory/1");
         assert_eq!(golden.optimizer, name);
         assert!(golden.steps.len() >= 10, "{name}");
-        // These three references compute another form than the one that races.
+        // These four references compute another form than the one that races.
         let rule = match name {
             "lamb" => "lamb_rate_corrected",
             "adafactor" => "adafactor_original",
             "mars" => "mars_early_epsilon",
+            "amos" => "amos_paper",
             other => other,
         };
-        // References hold matrices as [fan_out, fan_in]; to Muon it matters which is which.
-        let flip = |p: &Parameter| name == "muon" && p.shape.len() == 2;
+        // References hold matrices as [fan_out, fan_in]; to Muon and Amos it
+        // matters which is which.
+        let flip = |p: &Parameter| ["muon", "amos"].contains(&name) && p.shape.len() == 2;
         // The probe holds its parameters in order of rank.
         let mut order: Vec<usize> = (0..golden.parameters.len()).collect();
         order.sort_by_key(|&i| golden.parameters[i].shape.len());
