@@ -4,11 +4,15 @@
 //! With matrix `A` from the batch, shape `[examples, n, n]`, and the one parameter `x` of `n` entries,
 //! the loss of an example is `x' A x / 2`.
 
+use crate::fused::{Fused, Rule};
+use crate::scheduled::ScheduledOptimizer;
+use crate::schedules::Constant;
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
 use std::collections::BTreeMap;
 use velodrome_harness::contract::{
-    Batch, HostBatch, HostField, HostValues, ModelError, Network, Pass, Trained, Trainee,
+    Algorithm, Batch, HostBatch, HostField, HostValues, ModelError, Network, Pass, StepContext,
+    SubmissionError, Trained, Trainee,
 };
 
 /// Name of the batch's field.
@@ -82,4 +86,19 @@ pub fn position(trainee: &Trainee) -> Vec<f64> {
         .into_iter()
         .map(f64::from)
         .collect()
+}
+
+/// Where `steps` steps of an elementwise rule lead from (1, -2) on the bowl of (2 1; 1 5), at a
+/// learning rate of 0.01.
+pub fn descend<R: Rule<S>, const S: usize>(
+    rule: R,
+    steps: u64,
+) -> Result<Vec<f64>, SubmissionError> {
+    let mut algorithm = ScheduledOptimizer::new(Fused(rule), Constant(0.01));
+    let mut trainee = trainee(&[1.0, -2.0]);
+    let batch = batch(&[2.0, 1.0, 1.0, 5.0], 2);
+    for step in 0..steps {
+        algorithm.update(&mut trainee, &batch, &StepContext::new(step, 1))?;
+    }
+    Ok(position(&trainee))
 }

@@ -18,6 +18,7 @@ pub mod compression;
 pub mod flat;
 pub mod fused;
 pub mod optimizers;
+pub mod restarts;
 pub mod scheduled;
 pub mod schedules;
 
@@ -37,6 +38,7 @@ use optimizers::adamw::AdamW;
 use optimizers::adan::Adan;
 use optimizers::ademamix::AdEmaMix;
 use optimizers::amos::AmosSubmission;
+use optimizers::generalized_adam::GeneralizedAdam;
 use optimizers::heavy_ball::HeavyBall;
 use optimizers::lamb::LambSubmission;
 use optimizers::lion::Lion;
@@ -49,11 +51,14 @@ use optimizers::lion_k::shrink::LionShrink;
 use optimizers::lion_k::top::Top;
 use optimizers::mars::MarsSubmission;
 use optimizers::muon::MuonSubmission;
+use optimizers::nadamp::NadamP;
 use optimizers::nadamw::NAdamW;
 use optimizers::nesterov::Nesterov;
 use optimizers::prodigy::ProdigySubmission;
 use optimizers::radam::RAdam;
 use optimizers::sam::SamSubmission;
+use restarts::nadamw_sequential::NAdamWSequentialSubmission;
+use schedules::cyclic_lr::CyclicLrSubmission;
 use std::sync::Arc;
 use velodrome_harness::contract::Submission;
 use velodrome_harness::registry::{Registry, RegistryError};
@@ -90,6 +95,10 @@ pub fn all() -> Vec<Arc<dyn Submission>> {
         Arc::new(LawaQueueSubmission),
         Arc::new(LawaEmaSubmission),
         Arc::new(SamSubmission),
+        Arc::new(Racing::<GeneralizedAdam, 2>::new()),
+        Arc::new(Racing::<NadamP, 2>::new()),
+        Arc::new(CyclicLrSubmission),
+        Arc::new(NAdamWSequentialSubmission),
     ]
 }
 

@@ -4,6 +4,7 @@
 //! update therefore moves nothing but the optimizer's own averages, as in AlgoPerf's JAX code.
 
 mod constant;
+pub mod cyclic_lr;
 mod warmup_cosine;
 mod warmup_linear;
 

@@ -14,6 +14,7 @@ use velodrome_submissions::optimizers::ademamix::AdEmaMix;
 use velodrome_submissions::optimizers::amos::paper::{PaperAmos, PaperAmosRace};
 use velodrome_submissions::optimizers::heavy_ball::HeavyBall;
 use velodrome_submissions::optimizers::lion::Lion;
+use velodrome_submissions::optimizers::nadamp::NadamP;
 use velodrome_submissions::optimizers::nadamw::NAdamW;
 use velodrome_submissions::optimizers::nesterov::Nesterov;
 use velodrome_submissions::optimizers::radam::RAdam;
@@ -134,6 +135,7 @@ pub fn algorithm(
     match name {
         "adamw" => fused!(AdamW::from_point(point)),
         "nadamw" => fused!(NAdamW::from_point(point)),
+        "nadamp" => fused!(NadamP::new(point, &HINTS)),
         "nesterov" => fused!(Nesterov::new(point, &HINTS)),
         "heavy_ball" => fused!(HeavyBall::new(point, &HINTS)),
         "lion" => fused!(Lion::new(point, &HINTS)),

@@ -3,7 +3,7 @@
 use crate::probe;
 use crate::resume::context;
 use std::sync::Arc;
-use velodrome_harness::contract::{Algorithm, StartContext, Submission, Trainee};
+use velodrome_harness::contract::{Algorithm, StartContext, State, Submission, Trainee};
 use velodrome_submissions::all;
 
 pub fn by_name(name: &str) -> Arc<dyn Submission> {
@@ -174,4 +174,120 @@ fn sam_without_radius_is_adamw_and_takes_two_gradients() {
     assert_eq!(probe::running_mean(&mut trainee), expected);
     let counted = trainee.counters();
     assert_eq!((counted.work, counted.backward_passes), (60, 60));
+}
+
+#[test]
+fn generalized_adam_meets_its_relatives_in_the_corners() {
+    let nadamw = trajectory("nadamw", 40, &[]);
+    assert_eq!(trajectory("generalized_adam", 40, &[]), nadamw);
+    let early = trajectory("generalized_adam", 40, &[("cosine_decay_fraction", 0.75)]);
+    assert_eq!(early[30..], vec![early[30].clone(); 10]);
+    assert_ne!(early[28], early[29]);
+    assert_ne!(nadamw[37], nadamw[38]);
+    // Without look-ahead the numerator is not corrected: the first step is (1 - beta1) times Adam's.
+    // Peak 0.01 at once, no decay: Adam would move by 0.01.
+    let bare = [
+        ("learning_rate", 0.01),
+        ("weight_decay", 0.0),
+        ("warmup_factor", 0.0),
+    ];
+    let plain = [&bare[..], &[("nesterov", 0.0)]].concat();
+    let start = probe::start().1.concat();
+    for (after, before) in trajectory("generalized_adam", 40, &plain)[0]
+        .iter()
+        .zip(&start)
+    {
+        let moved = (after - before).abs();
+        assert!((moved - 0.001).abs() < 1e-6, "{moved}");
+    }
+    // Without preconditioning and decay: momentum, with and without Nesterov's look-ahead.
+    let bare = [&bare[..], &[("precondition", 0.0)]].concat();
+    let (mut b, mut x) = (vec![0.0; start.len()], vec![]);
+    x.extend(start.iter().map(|&x| f64::from(x)));
+    let ahead = trajectory("generalized_adam", 40, &bare);
+    let schedule = velodrome_submissions::schedules::WarmupCosine {
+        peak: 0.01,
+        warmup: 0,
+        horizon: 40,
+    };
+    for (n, ahead) in ahead.iter().enumerate() {
+        let lr = velodrome_submissions::schedules::Schedule::at(&schedule, n as u64);
+        let gradients = probe::stream(n as u64 + 1, &probe::start().0).concat();
+        for ((x, b), &g) in x.iter_mut().zip(&mut b).zip(&gradients) {
+            let g = f64::from(g);
+            *b = 0.9 * *b + g;
+            *x -= lr * (g + 0.9 * *b);
+        }
+        assert!(distance(ahead, &x) < 2e-6, "step {n}");
+    }
+}
+
+#[test]
+fn one_cycle_is_nadamw_and_two_start_again() {
+    let nadamw = trajectory("nadamw", 40, &[]);
+    assert_eq!(trajectory("cyclic_lr", 40, &[("cycles", 1.0)]), nadamw);
+    let two = trajectory("cyclic_lr", 40, &[]);
+    // Step 20 is the first of the second warm-up, at rate 0; step 21 moves again.
+    assert_eq!(two[20], two[19]);
+    assert_ne!(two[21], two[20]);
+    assert_ne!(two[18], nadamw[18]);
+}
+
+/// Over all three trainings, and with a break in each.
+#[test]
+fn sequential_resumes_in_every_training() {
+    let (shapes, _) = probe::start();
+    let settings = [("learning_rate_2", 0.01)];
+    // Of 20, 20 and 15 steps.
+    let (mut algorithm, mut trainee) = started("nadamw_sequential", 20, &settings, true);
+    let start = trainee.snapshot();
+    let mut straight = Vec::new();
+    let mut breaks = Vec::new();
+    for n in 0..60 {
+        if [7, 20, 33, 47, 58].contains(&n) {
+            let mut state = State::new();
+            algorithm.save(&mut state).unwrap();
+            breaks.push((n, state, trainee.snapshot()));
+        }
+        go(algorithm.as_mut(), &mut trainee, n);
+        straight.push(probe::values(&trainee));
+    }
+    // The rate is zero from step 55 on.
+    assert_eq!(probe::bits(&straight[55]), probe::bits(&straight[54]));
+    assert_eq!(probe::bits(&straight[59]), probe::bits(&straight[54]));
+    for (from, state, weights) in breaks {
+        let (mut algorithm, mut trainee) = started("nadamw_sequential", 20, &settings, true);
+        trainee.restore(&weights).unwrap();
+        algorithm.load(&state, &trainee).unwrap();
+        for n in from..60 {
+            go(algorithm.as_mut(), &mut trainee, n);
+            let values = probe::values(&trainee);
+            let expected = &straight[n as usize];
+            assert_eq!(probe::bits(&values), probe::bits(expected), "{from}, {n}");
+        }
+    }
+    // The second training alone, by NAdamW: the same weights from the same start.
+    let second = [
+        ("learning_rate", 0.01),
+        ("beta1", 0.941_497_9),
+        ("beta2", 0.976_805),
+        ("weight_decay", 0.027_951_4),
+        ("warmup_factor", 0.02),
+        ("label_smoothing", 0.0),
+    ];
+    let (mut alone, mut trainee) = started("nadamw", 20, &second, true);
+    trainee.restore(&start).unwrap();
+    for n in 0..20 {
+        probe::step(
+            alone.as_mut(),
+            &mut trainee,
+            n,
+            &probe::stream(20 + n + 1, &shapes),
+        );
+        let values = probe::values(&trainee);
+        assert_eq!(
+            probe::bits(&values),
+            probe::bits(&straight[20 + n as usize])
+        );
+    }
 }
