@@ -10,6 +10,8 @@ use burn::optim::{AdamWConfig, Optimizer};
 use burn::tensor::{Device, Distribution, Tensor};
 use std::hint::black_box;
 use std::time::Instant;
+use velodrome::submissions::compression::adamw_8bit::AdamW8bit;
+use velodrome::submissions::compression::eight_bit::{EightBit, Layout};
 use velodrome::submissions::fused::Fused;
 use velodrome::submissions::optimizers::adamw::AdamW;
 use velodrome::submissions::optimizers::lion::Lion;
@@ -17,6 +19,9 @@ use velodrome::submissions::optimizers::muon::Muon;
 
 /// Side of a matrix.
 const SIDE: usize = 1024;
+
+/// Entries per block of 8-bit states: the submission's default.
+const BLOCK: usize = 256;
 
 /// One optimizer at work on some matrices.
 struct Ride<O: Optimizer> {
@@ -96,7 +101,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// Name, bytes of state per parameter, and how to start on so many matrices.
 type Rider = (&'static str, f64, fn(usize) -> Box<dyn Update>);
 
-const RIDERS: [Rider; 4] = [
+const RIDERS: [Rider; 5] = [
     ("adamw", 8.0, |n| ride(Fused(adamw()), n)),
     ("burn's AdamW", 8.0, |n| {
         ride(AdamWConfig::new().with_epsilon(1e-8).build(), n)
@@ -108,6 +113,20 @@ const RIDERS: [Rider; 4] = [
             weight_decay: 0.1,
         };
         ride(Fused(rule), n)
+    }),
+    // Codes of two averages, and their scales per block.
+    ("adamw_8bit", 2.0 * (1.0 + 4.0 / BLOCK as f64), |n| {
+        let rule = AdamW8bit {
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.1,
+        };
+        let layout = Layout {
+            block: BLOCK,
+            least: 4096,
+        };
+        ride(EightBit { rule, layout }, n)
     }),
     ("muon", 4.0, |n| {
         let rule = Muon {

@@ -132,3 +132,19 @@ fn a_number_on_the_host_is_one_on_a_device() {
     same!(|x| Number::powf(Number::abs(x), 0.7));
     same!(std::ops::Neg::neg);
 }
+
+/// A copy of a parameter per step would cost as much as the step.
+#[test]
+fn tensors_that_nobody_else_holds_are_changed_in_place() {
+    let place = |t: Tensor<1>| -> (usize, Tensor<1>) {
+        let data = t.into_data();
+        let at = data.as_slice::<f32>().unwrap().as_ptr() as usize;
+        (at, Tensor::from_data(data, &Device::flex()))
+    };
+    let (p_at, p) = place(numbers(0, 5000));
+    let (m_at, m) = place(numbers(0, 5000).zeros_like());
+    let (v_at, v) = place(numbers(0, 5000).zeros_like());
+    let now = Now { lr: 0.01, time: 1 };
+    let (p, [m, v]) = step(&adamw(), now, p, numbers(1, 5000), [m, v]);
+    assert_eq!([place(p).0, place(m).0, place(v).0], [p_at, m_at, v_at]);
+}
