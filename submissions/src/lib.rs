@@ -4,12 +4,16 @@
 //! [`averaging`] (the weights that are evaluated), [`compression`] (how the state is stored).
 //! [`schedules`] holds learning rates as functions of the step, [`fused`] what turns an elementwise
 //! rule into a submission, [`scheduled`] the algorithm that most optimizers race in, [`flat`] state
-//! that algorithms hold themselves, and [`common`] what the files would otherwise repeat. The update
-//! rules are public, so that a submission of your own can build on them.
+//! that algorithms hold themselves, [`linalg`] decompositions of matrices, and [`common`] what the
+//! files would otherwise repeat. The update rules are public, so that a submission of your own can
+//! build on them.
 //!
 //! To add a submission: write its file (the module documentation is its manual: rule,
 //! hyperparameters, state, sources, differences), and add one line to the table in [`all`].
 #![recursion_limit = "256"]
+
+// `#[derive(RecordState)]` refers to `Vec` by `alloc`.
+extern crate alloc;
 
 pub mod averaging;
 pub mod bowl;
@@ -17,13 +21,14 @@ pub mod common;
 pub mod compression;
 pub mod flat;
 pub mod fused;
+pub mod linalg;
 pub mod optimizers;
 pub mod restarts;
 pub mod scheduled;
 pub mod schedules;
 
 // `#[derive(RecordState)]` refers to these by `crate::`.
-pub use burn::optim::{RecordState, StateSink, StateSource};
+pub use burn::optim::{RecordState, StateSink, StateSource, join_index, join_path};
 
 use averaging::lawa::{LawaEmaSubmission, LawaQueueSubmission};
 use averaging::schedule_free_adamw::ScheduleFreeAdamWSubmission;
@@ -57,6 +62,7 @@ use optimizers::nesterov::Nesterov;
 use optimizers::prodigy::ProdigySubmission;
 use optimizers::radam::RAdam;
 use optimizers::sam::SamSubmission;
+use optimizers::soap::SoapSubmission;
 use restarts::nadamw_sequential::NAdamWSequentialSubmission;
 use schedules::cyclic_lr::CyclicLrSubmission;
 use std::sync::Arc;
@@ -99,6 +105,7 @@ pub fn all() -> Vec<Arc<dyn Submission>> {
         Arc::new(Racing::<NadamP, 2>::new()),
         Arc::new(CyclicLrSubmission),
         Arc::new(NAdamWSequentialSubmission),
+        Arc::new(SoapSubmission),
     ]
 }
 

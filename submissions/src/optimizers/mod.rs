@@ -21,3 +21,4 @@ pub mod parts;
 pub mod prodigy;
 pub mod radam;
 pub mod sam;
+pub mod soap;

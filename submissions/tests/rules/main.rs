@@ -7,6 +7,7 @@ mod closed_forms;
 mod goldens;
 mod lion_k;
 mod manuals;
+mod matrix_rules;
 mod memory;
 mod probe;
 mod procedures;
