@@ -63,6 +63,7 @@ use optimizers::prodigy::ProdigySubmission;
 use optimizers::radam::RAdam;
 use optimizers::sam::SamSubmission;
 use optimizers::soap::SoapSubmission;
+use optimizers::sophia::SophiaSubmission;
 use restarts::nadamw_sequential::NAdamWSequentialSubmission;
 use schedules::cyclic_lr::CyclicLrSubmission;
 use std::sync::Arc;
@@ -106,6 +107,7 @@ pub fn all() -> Vec<Arc<dyn Submission>> {
         Arc::new(CyclicLrSubmission),
         Arc::new(NAdamWSequentialSubmission),
         Arc::new(SoapSubmission),
+        Arc::new(SophiaSubmission),
     ]
 }
 

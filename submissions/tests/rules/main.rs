@@ -4,6 +4,7 @@
 mod averages;
 mod averaging;
 mod closed_forms;
+mod curvature;
 mod goldens;
 mod lion_k;
 mod manuals;
