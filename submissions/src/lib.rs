@@ -32,6 +32,9 @@ pub use burn::optim::{RecordState, StateSink, StateSource, join_index, join_path
 
 use averaging::lawa::{LawaEmaSubmission, LawaQueueSubmission};
 use averaging::schedule_free_adamw::ScheduleFreeAdamWSubmission;
+use averaging::schedule_free_adamw_algoperf::ScheduleFreeAdamWAlgoPerfSubmission;
+use averaging::schedule_free_adamw_paper::ScheduleFreeAdamWPaperSubmission;
+use averaging::schedule_free_prodigy::ScheduleFreeProdigySubmission;
 use compression::adamw_8bit::AdamW8bitSubmission;
 use compression::lion_8bit::Lion8bitSubmission;
 use compression::momentum_8bit::Momentum8bitSubmission;
@@ -99,6 +102,9 @@ pub fn all() -> Vec<Arc<dyn Submission>> {
         Arc::new(ProdigySubmission),
         Arc::new(Racing::<AdamG, 3>::new()),
         Arc::new(AmosSubmission),
+        Arc::new(ScheduleFreeAdamWPaperSubmission),
+        Arc::new(ScheduleFreeAdamWAlgoPerfSubmission),
+        Arc::new(ScheduleFreeProdigySubmission),
         Arc::new(LawaQueueSubmission),
         Arc::new(LawaEmaSubmission),
         Arc::new(SamSubmission),

@@ -29,4 +29,5 @@ pub use submission::{
     Algorithm, Claim, Description, Hints, Ruleset, StartContext, StepContext, Submission, Track,
 };
 pub use trainee::{Gradient, Trainee};
+pub use velodrome_results::Direction;
 pub use workload::{DataSource, Splits, Workload, WorkloadSpec};

@@ -11,6 +11,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use velodrome_results::Direction;
 
 /// How hyperparameters are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,16 +95,19 @@ pub struct StepContext {
     pub clock: f64,
     /// Validation metric at each evaluation so far, oldest first.
     pub evaluations: Arc<Vec<f64>>,
+    /// Whether a smaller or a larger validation metric is better.
+    pub direction: Direction,
     pub(crate) seed: u64,
 }
 
 impl StepContext {
-    /// A context for tests and conformance checks.
+    /// A context for tests and conformance checks: nothing evaluated, smaller is better.
     pub fn new(step: u64, seed: u64) -> Self {
         Self {
             step,
             clock: 0.0,
             evaluations: Arc::default(),
+            direction: Direction::Minimize,
             seed,
         }
     }

@@ -3,8 +3,16 @@
 use crate::probe;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::Value;
-use velodrome_harness::contract::{Algorithm, ParamInfo, ParamKind, PassOptions, Point, Trainee};
+use velodrome_harness::contract::{
+    Algorithm, Direction, ParamInfo, ParamKind, PassOptions, Point, StepContext, Trainee,
+};
 use velodrome_submissions::all;
+use velodrome_submissions::averaging::schedule_free::{
+    Form, Guard, ScheduleFree, ScheduleFreeAdamW,
+};
+use velodrome_submissions::averaging::schedule_free_prodigy::{
+    ScheduleFreeProdigy, ScheduleFreeProdigyRace,
+};
 use velodrome_submissions::fused::Fused;
 use velodrome_submissions::optimizers::adamg::AdamG;
 use velodrome_submissions::optimizers::amos::paper::{PaperAmos, PaperAmosRace};
@@ -325,4 +333,158 @@ fn amos_has_the_published_scalars() {
     let table = info(ParamKind::Embedding, &[5000, 100]);
     assert_eq!(base_rate(&[table], 1000.0), rate);
     assert_eq!(tau(1.0), 0.0);
+}
+
+#[test]
+fn schedule_free_forms_honour_every_option_of_the_references() {
+    for (name, form) in [
+        ("schedule_free_adamw_options", Form::Package),
+        ("schedule_free_adamw_paper", Form::Paper),
+        ("schedule_free_adamw_algoperf", Form::AlgoPerf),
+    ] {
+        Trajectory::read(name).replay(|point, trainee| {
+            let rule = ScheduleFreeAdamW::reference(point, form).unwrap();
+            Box::new(ScheduleFree::new(rule, PassOptions::default(), trainee))
+        });
+    }
+}
+
+#[test]
+fn schedule_free_prodigy_equals_the_algoperf_submission() {
+    Trajectory::read("schedule_free_prodigy").replay(|point, trainee| {
+        let rule = ScheduleFreeProdigy::from_point(point, 0).unwrap();
+        let options = PassOptions::default();
+        Box::new(ScheduleFreeProdigyRace::new(rule, options, trainee))
+    });
+
+    let point = probe::point([
+        ("learning_rate", 1.0),
+        ("beta1", 0.9),
+        ("beta2", 0.9955),
+        ("epsilon", 1e-8),
+        ("weight_decay", 0.1),
+        ("d0", 1e-6),
+    ]);
+    let rule = ScheduleFreeProdigy::from_point(&point, 0).unwrap();
+    let mut trainee = probe::trainee(&[vec![2]], &[vec![1.0, -2.0]], false);
+    let mut algorithm = ScheduleFreeProdigyRace::new(rule, PassOptions::default(), &trainee);
+    let published = [
+        ([0.1, -0.4], [0.9999849929, -1.9999848929]),
+        ([-0.2, 0.3], [0.9999932955, -1.9999903846]),
+        ([0.05, 0.1], [0.9999940193, -1.9999931411]),
+    ];
+    for (n, (g, expected)) in published.into_iter().enumerate() {
+        probe::step(&mut algorithm, &mut trainee, n as u64, &[g.to_vec()]);
+        let x = probe::eval_values(&mut algorithm, &mut trainee).concat();
+        for (x, y) in x.into_iter().zip(expected) {
+            assert!(
+                (f64::from(x) - y).abs() < 3e-7,
+                "step {}: {x}, not {y}",
+                n + 1
+            );
+        }
+    }
+}
+
+#[test]
+fn schedule_free_prodigy_waits_for_a_gradient() {
+    let point = probe::point([
+        ("learning_rate", 1.0),
+        ("beta1", 0.9),
+        ("beta2", 0.9955),
+        ("epsilon", 1e-8),
+        ("weight_decay", 0.1),
+        ("d0", 1e-3),
+    ]);
+    let rule = ScheduleFreeProdigy::from_point(&point, 0).unwrap();
+    let (shapes, initial) = probe::start();
+    let run = |waits: usize| {
+        let mut trainee = probe::trainee(&shapes, &initial, false);
+        let mut algorithm = ScheduleFreeProdigyRace::new(rule, PassOptions::default(), &trainee);
+        let zeros: Vec<Vec<f32>> = initial.iter().map(|v| vec![0.0; v.len()]).collect();
+        for n in 0..waits {
+            probe::step(&mut algorithm, &mut trainee, n as u64, &zeros);
+        }
+        let before = probe::values(&trainee);
+        assert_eq!(probe::bits(&before), probe::bits(&initial));
+        for n in 0..10 {
+            probe::step(
+                &mut algorithm,
+                &mut trainee,
+                n,
+                &probe::stream(n + 1, &shapes),
+            );
+        }
+        (probe::values(&trainee), algorithm.distance())
+    };
+    assert_eq!(run(0), run(3));
+    assert!(run(0).1.d >= 1e-3);
+}
+
+fn guarded_rule(learning_rate: f64) -> ScheduleFreeAdamW {
+    ScheduleFreeAdamW {
+        form: Form::AlgoPerf,
+        learning_rate,
+        beta1: 0.9,
+        beta2: 0.99,
+        epsilon: 1e-8,
+        weight_decay: 0.1,
+        warmup: 2,
+        average_power: 0.75,
+        average_lr_power: 2.0,
+    }
+}
+
+/// The weights after 20 steps of a run of 100, with a guard, and with these evaluations seen from
+/// step `from` on.
+fn guarded(from: u64, evaluations: &[f64], direction: Direction) -> Vec<Vec<u32>> {
+    let (shapes, initial) = probe::start();
+    let mut trainee = probe::trainee(&shapes, &initial, false);
+    let guard = Guard::new(100, &trainee);
+    let mut algorithm = ScheduleFree::new(guarded_rule(0.08), PassOptions::default(), &trainee)
+        .with_training_statistics()
+        .with_guard(guard);
+    for n in 0..20 {
+        let mut context = StepContext::new(n, 1);
+        context.direction = direction;
+        if n >= from {
+            context.evaluations = std::sync::Arc::new(evaluations.to_vec());
+        }
+        let batch = probe::batch(&probe::stream(n + 1, &shapes));
+        algorithm.update(&mut trainee, &batch, &context).unwrap();
+    }
+    probe::bits(&probe::values(&trainee))
+}
+
+/// The weights after steps `from` to 20 without a guard.
+fn unguarded(from: u64, learning_rate: f64) -> Vec<Vec<u32>> {
+    let (shapes, initial) = probe::start();
+    let mut trainee = probe::trainee(&shapes, &initial, false);
+    let rule = guarded_rule(learning_rate);
+    let mut algorithm = ScheduleFree::new(rule, PassOptions::default(), &trainee);
+    for n in from..20 {
+        let gradients = probe::stream(n + 1, &shapes);
+        probe::step(&mut algorithm, &mut trainee, n, &gradients);
+    }
+    probe::bits(&probe::values(&trainee))
+}
+
+#[test]
+fn the_guard_starts_again_at_exactly_half_the_rate() {
+    use velodrome_harness::contract::Direction::{Maximize, Minimize};
+    let (stuck, straight) = ([0.1, 0.5, 0.1, 0.1, 0.1, 0.1], unguarded(0, 0.08));
+    // Not in the first tenth of the run, nor at its end.
+    assert_eq!(guarded(15, &stuck, Maximize), unguarded(15, 0.04));
+    assert_eq!(guarded(0, &stuck, Maximize), unguarded(11, 0.04));
+    // Not with three evaluations, nor while any of the last three gains, nor above the first.
+    assert_eq!(guarded(0, &stuck[..3], Maximize), straight);
+    assert_eq!(
+        guarded(0, &[0.1, 0.5, 0.05, 0.1, 0.1, 0.1], Maximize),
+        straight
+    );
+    assert_eq!(guarded(0, &[0.1, 0.5, 0.5, 0.5, 0.5], Maximize), straight);
+    // Losses count the other way.
+    let rising = [1.0, 1.2, 1.3, 1.4, 1.5];
+    assert_eq!(guarded(0, &rising, Minimize), unguarded(11, 0.04));
+    assert_eq!(guarded(0, &rising, Maximize), straight);
 }

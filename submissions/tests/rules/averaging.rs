@@ -2,10 +2,11 @@
 
 use crate::probe;
 use velodrome_harness::contract::{Algorithm, PassOptions, State, StepContext, Trainee};
-use velodrome_submissions::averaging::schedule_free_adamw::{ScheduleFree, ScheduleFreeAdamW};
+use velodrome_submissions::averaging::schedule_free::{Form, ScheduleFree, ScheduleFreeAdamW};
 
 fn rule() -> ScheduleFreeAdamW {
     ScheduleFreeAdamW {
+        form: Form::Package,
         learning_rate: 0.05,
         beta1: 0.9,
         beta2: 0.99,

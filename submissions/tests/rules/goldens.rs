@@ -4,7 +4,7 @@ use crate::probe;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use velodrome_harness::contract::{Algorithm, Hints, PassOptions, Point, Trainee};
-use velodrome_submissions::averaging::schedule_free_adamw::{ScheduleFree, ScheduleFreeAdamW};
+use velodrome_submissions::averaging::schedule_free::{Form, ScheduleFree, ScheduleFreeAdamW};
 use velodrome_submissions::fused::{Elementwise, Fused};
 use velodrome_submissions::optimizers::adabelief::AdaBelief;
 use velodrome_submissions::optimizers::adamg::AdamG;
@@ -166,11 +166,13 @@ pub fn algorithm(
             let options = PassOptions::default();
             Box::new(prodigy::ProdigyRace::new(rule, rate, options, trainee))
         }
-        "schedule_free_adamw" => {
-            let warmup = point.0.remove("warmup_steps").unwrap_or(0.0) as u64;
-            point.0.insert("average_power".into(), 0.0);
-            point.0.insert("average_lr_power".into(), 2.0);
-            let rule = ScheduleFreeAdamW::from_point(point, warmup).unwrap();
+        "schedule_free_adamw" | "schedule_free_adamw_paper" | "schedule_free_adamw_algoperf" => {
+            let form = match name {
+                "schedule_free_adamw" => Form::Package,
+                "schedule_free_adamw_paper" => Form::Paper,
+                _ => Form::AlgoPerf,
+            };
+            let rule = ScheduleFreeAdamW::reference(point, form).unwrap();
             Box::new(ScheduleFree::new(rule, PassOptions::default(), trainee))
         }
         other => panic!("no rule {other}"),

@@ -163,6 +163,7 @@ impl<'a> Trial<'a> {
             step,
             clock: self.last_eval_clock,
             evaluations: self.metrics.clone(),
+            direction: self.record.target.direction,
             seed: self.record.seeds.algorithm,
         };
         let time = self.clock.time().clone();
