@@ -53,7 +53,7 @@ fn unknown_names_name_the_nearest() {
     for (line, near) in [
         ("run qiuck", "`quick`"),
         ("run smoke -w digit_mlp", "`digits_mlp`"),
-        ("run smoke -s adamv", "`adamw`"),
+        ("run smoke -s adamww", "`adamw`"),
         ("verify nesterow", "`nesterov`"),
     ] {
         let (exit, out, err) = velodrome(line);
