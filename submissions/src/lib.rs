@@ -26,6 +26,7 @@ pub mod optimizers;
 pub mod restarts;
 pub mod scheduled;
 pub mod schedules;
+pub mod subspaces;
 
 // `#[derive(RecordState)]` refers to these by `crate::`.
 pub use burn::optim::{RecordState, StateSink, StateSource, join_index, join_path};
@@ -70,6 +71,9 @@ use optimizers::sophia::SophiaSubmission;
 use restarts::nadamw_sequential::NAdamWSequentialSubmission;
 use schedules::cyclic_lr::CyclicLrSubmission;
 use std::sync::Arc;
+use subspaces::frugal::FrugalSubmission;
+use subspaces::frugal_columns::FrugalColumnsSubmission;
+use subspaces::lisa::LisaSubmission;
 use velodrome_harness::contract::Submission;
 use velodrome_harness::registry::{Registry, RegistryError};
 
@@ -90,6 +94,9 @@ pub fn all() -> Vec<Arc<dyn Submission>> {
         Arc::new(AdamW8bitSubmission),
         Arc::new(Lion8bitSubmission),
         Arc::new(Momentum8bitSubmission),
+        Arc::new(FrugalSubmission),
+        Arc::new(FrugalColumnsSubmission),
+        Arc::new(LisaSubmission),
         Arc::new(ScheduleFreeAdamWSubmission),
         Arc::new(LambSubmission),
         Arc::new(Racing::<AdaBelief, 2>::new()),

@@ -38,6 +38,10 @@ pub struct ParamInfo {
     pub shape: Vec<usize>,
     /// Number of the layer that it belongs to, counted in the model's order from 0.
     pub layer: usize,
+    /// Number of the repeated part of the model (element of a list of modules, such as a transformer's
+    /// blocks) that it belongs to, counted in the model's order from 0; `None` for what stands outside
+    /// of such lists.
+    pub block: Option<usize>,
     /// Axis that a sum over inputs runs along: 0 for `[fan_in, fan_out]` matrices, 1 for
     /// convolutions (and all axes behind it), `None` where there is no such axis.
     pub fan_in_axis: Option<usize>,

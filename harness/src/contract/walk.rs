@@ -18,6 +18,8 @@ pub(super) struct Collect<N> {
     /// Module instance that the last parameter was in, to number layers.
     last_layer: Option<String>,
     layer: usize,
+    /// Paths of the repeated parts met so far.
+    blocks: Vec<String>,
     network: std::marker::PhantomData<N>,
 }
 
@@ -29,12 +31,27 @@ impl<N> Default for Collect<N> {
             path: Vec::new(),
             last_layer: None,
             layer: 0,
+            blocks: Vec::new(),
             network: std::marker::PhantomData,
         }
     }
 }
 
 impl<N: Network> Collect<N> {
+    /// The repeated part at this path: the outermost element of a list. Elements are named by their
+    /// position; a list of parameters does not count.
+    fn block(blocks: &mut Vec<String>, names: &[&str]) -> Option<usize> {
+        let modules = names.split_last().map_or(names, |(_, modules)| modules);
+        let number = |name: &&str| name.parse::<usize>().is_ok();
+        let depth = modules.iter().position(number)?;
+        let path = modules.get(..=depth)?.join(".");
+        let known = blocks.iter().position(|other| *other == path);
+        Some(known.unwrap_or_else(|| {
+            blocks.push(path);
+            blocks.len() - 1
+        }))
+    }
+
     fn describe(&mut self, shape: Vec<usize>, trainable: bool) -> ParamInfo {
         let names: Vec<&str> = self.path.iter().map(|(name, _)| name.as_str()).collect();
         let full = names.join(".");
@@ -51,6 +68,7 @@ impl<N: Network> Collect<N> {
             }
             self.last_layer = Some(layer_path);
         }
+        let block = Self::block(&mut self.blocks, &names);
         let kind = N::kind_of(&full).unwrap_or_else(|| kind_from(container, field, shape.len()));
         let fan_in_axis = match kind {
             ParamKind::Matrix | ParamKind::Head => Some(0),
@@ -62,6 +80,7 @@ impl<N: Network> Collect<N> {
             kind,
             shape,
             layer: self.layer,
+            block,
             fan_in_axis,
             trainable,
         }

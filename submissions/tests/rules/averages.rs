@@ -283,6 +283,7 @@ fn info(kind: ParamKind, shape: &[usize]) -> ParamInfo {
         kind,
         shape: shape.to_vec(),
         layer: 0,
+        block: None,
         fan_in_axis: None,
         trainable: true,
     }

@@ -13,3 +13,4 @@ mod memory;
 mod probe;
 mod procedures;
 mod resume;
+mod subspaces;
