@@ -173,7 +173,7 @@ mod tests {
         let signed = Book::Signed.codes().values();
         assert_eq!([signed[0], signed[128]], [-0.99296875, 5.5e-7]);
         let unsigned = Book::Unsigned.codes().values();
-        assert_eq!([unsigned[1], unsigned[254]], [3.25e-7, 0.996484375]);
+        assert_eq!([unsigned[1], unsigned[254]], [3.25e-7, 0.9964844]);
     }
 
     /// The nearest number by looking at all of them.
