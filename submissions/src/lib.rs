@@ -1,7 +1,8 @@
 //! Velodrome's submissions: training algorithms, each with its search space and its manual.
 //!
 //! One file per submission, grouped by what it changes: [`optimizers`] (the update rule),
-//! [`averaging`] (the weights that are evaluated), [`compression`] (how the state is stored).
+//! [`averaging`] (the weights that are evaluated), [`compression`] (how the state is stored),
+//! [`self_tuning`] (what learns hyperparameters or reparameterisations beside the weights).
 //! [`schedules`] holds learning rates as functions of the step, [`fused`] what turns an elementwise
 //! rule into a submission, [`scheduled`] the algorithm that most optimizers race in, [`flat`] state
 //! that algorithms hold themselves, [`linalg`] decompositions of matrices, and [`common`] what the
@@ -26,6 +27,7 @@ pub mod optimizers;
 pub mod restarts;
 pub mod scheduled;
 pub mod schedules;
+pub mod self_tuning;
 pub mod subspaces;
 
 // `#[derive(RecordState)]` refers to these by `crate::`.
@@ -70,6 +72,7 @@ use optimizers::soap::SoapSubmission;
 use optimizers::sophia::SophiaSubmission;
 use restarts::nadamw_sequential::NAdamWSequentialSubmission;
 use schedules::cyclic_lr::CyclicLrSubmission;
+use self_tuning::weight_compander::WeightCompanderSubmission;
 use std::sync::Arc;
 use subspaces::frugal::FrugalSubmission;
 use subspaces::frugal_columns::FrugalColumnsSubmission;
@@ -121,6 +124,7 @@ pub fn all() -> Vec<Arc<dyn Submission>> {
         Arc::new(NAdamWSequentialSubmission),
         Arc::new(SoapSubmission),
         Arc::new(SophiaSubmission),
+        Arc::new(WeightCompanderSubmission),
     ]
 }
 

@@ -13,4 +13,5 @@ mod memory;
 mod probe;
 mod procedures;
 mod resume;
+mod self_tuning;
 mod subspaces;

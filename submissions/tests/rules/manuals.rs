@@ -112,6 +112,9 @@ fn a_hyperparameter_out_of_range_is_an_error_that_names_it() {
             ("weight_decay", -0.1),
             ("dropout", 1.0),
             ("label_smoothing", -0.1),
+            ("reach", 0.0),
+            ("slope", 0.0),
+            ("learn_shape", 0.5),
             ("warmup_factor", 2.0),
         ] {
             let mut context = context(submission.as_ref(), 10);
