@@ -6,13 +6,13 @@
 
 use crate::contract::{
     Algorithm, Batch, HostBatch, HostField, HostValues, ModelError, Network, ParamKind, Pass,
-    Point, Queue, Ruleset, StartContext, State, StepContext, Submission, SubmissionError, Trained,
-    Trainee,
+    Point, Predictions, Queue, Ruleset, StartContext, State, StepContext, Submission,
+    SubmissionError, Trained, Trainee,
 };
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
-use burn::tensor::activation::{log_softmax, relu};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::Device;
+use burn::tensor::activation::relu;
 use serde::Serialize;
 use velodrome_results::measures::Measures;
 
@@ -66,14 +66,17 @@ impl Probe {
 }
 
 impl Network for Probe {
-    fn losses(&self, batch: &Batch, _pass: &mut Pass) -> Result<Tensor<1>, ModelError> {
+    fn predictions(&self, batch: &Batch, _pass: &mut Pass) -> Result<Predictions, ModelError> {
         let n = batch.len();
         let words = batch.int::<1>("word")?.reshape([n, 1]);
         let x = self.embedding.forward(words).reshape([n, 8]);
         let x = self.norm.forward(relu(self.hidden.forward(x)));
-        let log_p = log_softmax(self.head.forward(x), 1);
-        let labels: Tensor<2, Int> = batch.int::<1>("label")?.reshape([n, 1]);
-        Ok(log_p.gather(1, labels).reshape([n]).neg())
+        Ok(Predictions {
+            logits: self.head.forward(x),
+            labels: batch.int::<1>("label")?,
+            units_per_example: 1,
+            label_smoothing: 0.0,
+        })
     }
 
     fn evaluate(&self, batches: &mut dyn Iterator<Item = Batch>) -> Result<Measures, ModelError> {

@@ -10,6 +10,12 @@ pub fn mix(seed: u64, counter: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// A number in `[0, 1)` from a seed and a counter, for example to hold back a fixed share of the
+/// examples by their indices. Uses the upper 53 bits of [`mix`].
+pub fn unit(seed: u64, counter: u64) -> f64 {
+    (mix(seed, counter) >> 11) as f64 / (1u64 << 53) as f64
+}
+
 /// Derives a seed from a parent seed and words, so that streams with different names are unrelated.
 pub fn derive(seed: u64, words: &[&str]) -> u64 {
     let mut hash = Sha256::new();

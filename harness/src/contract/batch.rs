@@ -195,6 +195,20 @@ impl Batch {
     }
 }
 
+impl Batch {
+    /// Splits the batch in two: the examples whose index in the training split (see [`Self::ids`])
+    /// is `chosen`, and the others; each in the order of this batch. Either part may be empty.
+    pub fn partition(
+        &self,
+        mut chosen: impl FnMut(usize) -> bool,
+        device: &Device,
+    ) -> (Self, Self) {
+        let (inside, outside): (Vec<usize>, Vec<usize>) =
+            (0..self.examples).partition(|&p| self.ids.get(p).is_some_and(|&id| chosen(id)));
+        (self.pick(&inside, device), self.pick(&outside, device))
+    }
+}
+
 fn with_rows(shape: &[usize], rows: usize) -> Vec<usize> {
     let mut shape = shape.to_vec();
     shape[0] = rows;

@@ -14,6 +14,9 @@ pub enum ModelError {
     /// A computation failed.
     #[error("{0}")]
     Compute(String),
+    /// The model does not give what a submission asks for.
+    #[error("this workload's model gives no {0}")]
+    Unsupported(&'static str),
 }
 
 /// Why a workload could not be opened.

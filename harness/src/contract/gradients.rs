@@ -39,6 +39,14 @@ impl Gradients {
         }, otherwise ());
     }
 
+    /// Takes the gradient of `param` out, flat, so that an optimizer leaves the parameter alone.
+    pub fn remove(&mut self, param: &ParamInfo) -> Option<Tensor<1>> {
+        with_rank!(param.shape.len(), D => {
+            let gradient = self.inner.remove::<D>(param.id())?;
+            Some(gradient.reshape([param.len()]))
+        }, otherwise None)
+    }
+
     /// Euclidean norm over all gradients together.
     pub fn global_norm(&self) -> f64 {
         let mut sum: Option<Tensor<1>> = None;

@@ -6,7 +6,9 @@ mod error;
 mod gradients;
 mod model;
 mod network;
+mod objective;
 mod params;
+mod predictions;
 mod queue;
 mod space;
 mod state;
@@ -21,13 +23,15 @@ pub use error::{ModelError, SubmissionError, WorkloadError};
 pub use gradients::Gradients;
 pub use model::{Model, PassOutput, Snapshot, Trained, param_list};
 pub use network::{Network, NormStatistics, Pass, PassOptions};
+pub use objective::{Objective, Replace, Substitution, ValueOf, Weigh};
 pub use params::{ParamInfo, ParamKind, ParamList};
+pub use predictions::{Predictions, Seen, UnitLosses, Weights, cross_entropy};
 pub use queue::Queue;
 pub use space::{Dimension, Point, Range, SearchSpace};
 pub use state::State;
 pub use submission::{
     Algorithm, Claim, Description, Hints, Ruleset, StartContext, StepContext, Submission, Track,
 };
-pub use trainee::{Gradient, Trainee};
+pub use trainee::{Gradient, SubstitutedGradient, Trainee};
 pub use velodrome_results::Direction;
 pub use workload::{DataSource, Splits, Workload, WorkloadSpec};

@@ -5,8 +5,10 @@ use super::batch::Batch;
 use super::error::ModelError;
 use super::gradients::Gradients;
 use super::network::{Network, Pass, PassOptions};
+use super::objective::{Objective, Substitution, weighted_mean, weighted_units};
 use super::params::{ParamInfo, ParamList};
-use super::walk::{Collect, Freeze, Show, Values, info_of};
+use super::predictions::{Seen, UnitLosses, Weights};
+use super::walk::{Collect, Freeze, Show, Substitute, Values, info_of};
 use burn::module::ParamId;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::optim::{GradientsParams, ModuleOptimizer};
@@ -28,6 +30,8 @@ pub struct PassOutput {
     pub loss: Tensor<1>,
     /// Gradients of the trainable parameters.
     pub gradients: Gradients,
+    /// Gradients of a substitution's auxiliary tensors, in their order.
+    pub auxiliary: Vec<Tensor<1>>,
 }
 
 /// A model, whatever its type. Implemented by [`Trained`]; the harness wraps it in a
@@ -36,8 +40,20 @@ pub trait Model: Send {
     /// The parameters, in order.
     fn params(&self) -> &ParamList;
 
-    /// Forward and backward over one batch.
-    fn pass(&mut self, batch: &Batch, options: &PassOptions) -> Result<PassOutput, ModelError>;
+    /// Forward and backward over one batch: of the mean loss, at the parameters.
+    fn pass(&mut self, batch: &Batch, options: &PassOptions) -> Result<PassOutput, ModelError> {
+        self.differentiate(batch, options, Objective::Loss, None)
+    }
+
+    /// Forward and backward over one batch: of `objective`, at the parameters or at what stands in
+    /// for them.
+    fn differentiate(
+        &mut self,
+        batch: &Batch,
+        options: &PassOptions,
+        objective: Objective<'_>,
+        substitution: Option<Substitution<'_>>,
+    ) -> Result<PassOutput, ModelError>;
 
     /// Forward alone: the loss of each example, shape `[examples]`. In training mode (batch
     /// statistics) when `update_norm` is set, which also updates the running statistics;
@@ -122,29 +138,41 @@ impl<N: Network> Model for Trained<N> {
         &self.params
     }
 
-    fn pass(&mut self, batch: &Batch, options: &PassOptions) -> Result<PassOutput, ModelError> {
+    fn differentiate(
+        &mut self,
+        batch: &Batch,
+        options: &PassOptions,
+        objective: Objective<'_>,
+        substitution: Option<Substitution<'_>>,
+    ) -> Result<PassOutput, ModelError> {
         let network = self.network()?;
-        let mut pass = Pass::training(options);
-        let losses = network.losses(batch, &mut pass)?;
-        let weighted = match &options.weights {
-            Some(weights) => losses.clone() * Tensor::from_inner(weights.clone()),
-            None => losses.clone(),
+        let mut pass = Pass::with(options);
+        let output = match substitution {
+            None => {
+                let (losses, loss) = forward(network, batch, options, objective, &mut pass)?;
+                let detached = loss.clone().inner();
+                let gradients = GradientsParams::from_grads(loss.backward(), network);
+                PassOutput {
+                    losses,
+                    loss: detached,
+                    gradients: Gradients::new(gradients, self.params.clone()),
+                    auxiliary: Vec::new(),
+                }
+            }
+            Some(substitution) => {
+                let leaves = Leaves::new(network, &self.params, substitution)?;
+                let (losses, loss) =
+                    forward(&leaves.network, batch, options, objective, &mut pass)?;
+                leaves.backward(losses, loss, &self.params)
+            }
         };
-        let loss = weighted.mean();
-        let detached = loss.clone().inner();
-        let losses = losses.inner();
-        let gradients = GradientsParams::from_grads(loss.backward(), network);
         if options.update_norm {
             let statistics = pass.take_norm();
             if !statistics.is_empty() {
                 self.replace(|n| n.update_norm(statistics));
             }
         }
-        Ok(PassOutput {
-            losses,
-            loss: detached,
-            gradients: Gradients::new(gradients, self.params.clone()),
-        })
+        Ok(output)
     }
 
     fn losses(&mut self, batch: &Batch, update_norm: bool) -> Result<Tensor<1>, ModelError> {
@@ -280,6 +308,148 @@ impl<N: Network> Model for Trained<N> {
             .map_err(|e| ModelError::Load(e.to_string()))?;
         self.network = Some(network);
         Ok(())
+    }
+}
+
+/// The losses of the examples (without graph) and the number to differentiate.
+fn forward<N: Network>(
+    network: &N,
+    batch: &Batch,
+    options: &PassOptions,
+    objective: Objective<'_>,
+    pass: &mut Pass,
+) -> Result<(Tensor<1>, Tensor<1>), ModelError> {
+    match (objective, &options.unit_weights) {
+        (Objective::Loss, None) => {
+            let losses = network.losses(batch, pass)?;
+            let loss = weighted_mean(losses.clone(), options.weights.as_ref())?;
+            Ok((losses.inner(), loss))
+        }
+        (Objective::Loss, Some(unit_weights)) => {
+            let units = network.unit_losses(batch, pass)?;
+            let loss = weighted_units(&units, unit_weights, options)?;
+            Ok((units.plain().per_example(), loss))
+        }
+        (Objective::Weighted(weigh), _) => {
+            let (losses, units, seen) = finest(network, batch, pass)?;
+            let loss = match weigh(&seen)? {
+                Weights::Examples(weights) => weighted_mean(losses, Some(&weights))?,
+                Weights::Units(weights) => {
+                    let units = units.ok_or(ModelError::Unsupported("losses of units"))?;
+                    weighted_units(&units, &weights, options)?
+                }
+            };
+            Ok((seen.losses, loss))
+        }
+        (Objective::Replaced(replace), _) => {
+            let predictions = network.predictions(batch, pass)?;
+            // Outside the graph, of which this pass differentiates another end.
+            let losses = predictions.plain().unit_losses().per_example();
+            Ok((losses, replace(predictions)?))
+        }
+    }
+}
+
+/// Losses with their graph, as fine as the network gives them.
+fn finest<N: Network>(
+    network: &N,
+    batch: &Batch,
+    pass: &mut Pass,
+) -> Result<(Tensor<1>, Option<UnitLosses>, Seen), ModelError> {
+    match network.predictions(batch, pass) {
+        Ok(predictions) => {
+            let units = predictions.unit_losses();
+            let seen = Seen::of_predictions(&predictions, &units);
+            return Ok((units.per_example(), Some(units), seen));
+        }
+        Err(ModelError::Unsupported(_)) => {}
+        Err(other) => return Err(other),
+    }
+    match network.unit_losses(batch, pass) {
+        Ok(units) => {
+            let seen = Seen::of_units(&units);
+            Ok((units.per_example(), Some(units), seen))
+        }
+        Err(ModelError::Unsupported(_)) => {
+            let losses = network.losses(batch, pass)?;
+            let seen = Seen::of_losses(losses.clone());
+            Ok((losses, None, seen))
+        }
+        Err(other) => Err(other),
+    }
+}
+
+/// A network whose parameters are functions of the leaves of a graph.
+struct Leaves<N> {
+    network: N,
+    /// By parameter.
+    parameters: Vec<Option<Tensor<1>>>,
+    auxiliary: Vec<Tensor<1>>,
+}
+
+impl<N: Network> Leaves<N> {
+    fn new(
+        network: &N,
+        params: &ParamList,
+        substitution: Substitution<'_>,
+    ) -> Result<Self, ModelError> {
+        let auxiliary: Vec<Tensor<1>> = substitution
+            .auxiliary
+            .iter()
+            .map(|t| Tensor::from_inner(t.clone()).require_grad())
+            .collect();
+        let mut parameters = vec![None; params.len()];
+        let mut fits = true;
+        let mut substitute = Substitute {
+            each: &mut |id, flat| {
+                let info = info_of(params, id)?;
+                let leaf = Tensor::from_inner(flat).set_require_grad(info.trainable);
+                let value = (substitution.value)(info, leaf.clone(), &auxiliary);
+                if let (true, Some(slot)) = (info.trainable, parameters.get_mut(info.index)) {
+                    *slot = Some(leaf.clone());
+                }
+                if value.dims()[0] == info.len() {
+                    return Some(value);
+                }
+                fits = false;
+                Some(leaf)
+            },
+        };
+        let network = network.clone().map(&mut substitute);
+        if fits {
+            Ok(Self {
+                network,
+                parameters,
+                auxiliary,
+            })
+        } else {
+            Err(ModelError::Compute(
+                "a value that stands in for a parameter has another number of elements".into(),
+            ))
+        }
+    }
+
+    fn backward(self, losses: Tensor<1>, loss: Tensor<1>, params: &ParamList) -> PassOutput {
+        let detached = loss.clone().inner();
+        let found = loss.backward();
+        let mut gradients = Gradients::new(GradientsParams::new(), params.clone());
+        for (info, leaf) in params.iter().zip(&self.parameters) {
+            if let Some(gradient) = leaf.as_ref().and_then(|leaf| leaf.grad(&found)) {
+                gradients.set(info, gradient);
+            }
+        }
+        let auxiliary = self.auxiliary.iter();
+        PassOutput {
+            losses,
+            loss: detached,
+            gradients,
+            auxiliary: auxiliary
+                .map(|leaf| {
+                    leaf.grad(&found)
+                        .unwrap_or_else(|| leaf.clone().inner().zeros_like())
+                })
+                .collect(),
+        }
     }
 }
 

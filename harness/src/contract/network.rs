@@ -3,6 +3,7 @@
 use super::batch::Batch;
 use super::error::ModelError;
 use super::params::ParamKind;
+use super::predictions::{Predictions, UnitLosses};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use velodrome_results::measures::Measures;
@@ -20,6 +21,12 @@ pub struct PassOptions {
     /// Weight of each example, shape `[examples]`; `None` weighs all alike. The loss is
     /// `sum(w * l) / examples`.
     pub weights: Option<Tensor<1>>,
+    /// Weight of each unit (token), shape `[units]`: an example's loss is the mean of its weighted
+    /// units. Models that give no losses of units refuse it.
+    pub unit_weights: Option<Tensor<1>>,
+    /// Whether the model runs as in an evaluation (running normalisation statistics, no dropout, no
+    /// smoothing), though with gradients.
+    pub as_in_evaluation: bool,
 }
 
 impl Default for PassOptions {
@@ -29,6 +36,8 @@ impl Default for PassOptions {
             dropout: None,
             update_norm: true,
             weights: None,
+            unit_weights: None,
+            as_in_evaluation: false,
         }
     }
 }
@@ -59,6 +68,15 @@ impl Pass {
             label_smoothing: options.label_smoothing,
             dropout: options.dropout,
             norm: Vec::new(),
+        }
+    }
+
+    /// The pass that `options` ask for.
+    pub fn with(options: &PassOptions) -> Self {
+        if options.as_in_evaluation {
+            Self::evaluation()
+        } else {
+            Self::training(options)
         }
     }
 
@@ -102,9 +120,28 @@ impl Pass {
 /// Parameters are whatever burn's module visitor finds. A float parameter in a field whose name
 /// starts with `running_` is a buffer: saved and snapshotted, but not a parameter. Layers are the
 /// structs that hold parameters directly.
+///
+/// An author writes one of [`Self::predictions`], [`Self::unit_losses`] and [`Self::losses`]: the
+/// finest that the model has. The coarser ones follow from it.
 pub trait Network: Module + 'static {
-    /// Loss of each example, shape `[examples]` (the mean over its tokens where it has several).
-    fn losses(&self, batch: &Batch, pass: &mut Pass) -> Result<Tensor<1>, ModelError>;
+    /// Class scores and labels, for models whose loss is a cross entropy.
+    fn predictions(&self, _batch: &Batch, _pass: &mut Pass) -> Result<Predictions, ModelError> {
+        Err(ModelError::Unsupported("predictions"))
+    }
+
+    /// Loss of each unit, for models with other losses.
+    fn unit_losses(&self, batch: &Batch, pass: &mut Pass) -> Result<UnitLosses, ModelError> {
+        match self.predictions(batch, pass) {
+            Ok(predictions) => Ok(predictions.unit_losses()),
+            Err(ModelError::Unsupported(_)) => Err(ModelError::Unsupported("losses of units")),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Loss of each example, shape `[examples]` (the mean over its units where it has several).
+    fn losses(&self, batch: &Batch, pass: &mut Pass) -> Result<Tensor<1>, ModelError> {
+        Ok(self.unit_losses(batch, pass)?.per_example())
+    }
 
     /// Measures over a whole split, given in batches; called on a copy without autodiff.
     /// Must hold the workload's metric and `loss`.

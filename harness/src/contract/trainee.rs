@@ -5,9 +5,11 @@ use super::adapter::Attach;
 use super::batch::Batch;
 use super::error::{ModelError, SubmissionError};
 use super::gradients::Gradients;
-use super::model::{Model, Snapshot};
+use super::model::{Model, PassOutput, Snapshot};
 use super::network::PassOptions;
+use super::objective::{Objective, Substitution};
 use super::params::{ParamInfo, ParamList};
+use super::predictions::{Predictions, Seen, Weights};
 use burn::module::ParamGroup;
 use burn::optim::ModuleOptimizer;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
@@ -24,6 +26,25 @@ pub struct Gradient {
     pub losses: Tensor<1>,
     /// Gradients of the trainable parameters.
     pub gradients: Gradients,
+}
+
+/// What [`Trainee::gradients_through`] yields.
+#[derive(Debug)]
+pub struct SubstitutedGradient {
+    /// Loss, losses and the gradients of the parameters' own values.
+    pub pass: Gradient,
+    /// Gradients of the auxiliary tensors, in their order; zero where the loss does not depend on one.
+    pub auxiliary: Vec<Tensor<1>>,
+}
+
+impl From<PassOutput> for Gradient {
+    fn from(output: PassOutput) -> Self {
+        Self {
+            loss: output.loss,
+            losses: output.losses,
+            gradients: output.gradients,
+        }
+    }
 }
 
 /// A model in a trial: what a submission may do with it.
@@ -78,21 +99,81 @@ impl Trainee {
         batch: &Batch,
         options: &PassOptions,
     ) -> Result<Gradient, SubmissionError> {
+        self.differentiate(batch, options, Objective::Loss, None)
+            .map(Gradient::from)
+    }
+
+    /// Loss and gradients of a batch under weights that depend on the present losses: `weigh` sees
+    /// one forward pass (without graph) and gives weights, which are constants of the gradient. Its
+    /// weights of examples stand in the place of the options'. Counts its examples as work, once.
+    pub fn gradients_weighted(
+        &mut self,
+        batch: &Batch,
+        options: &PassOptions,
+        mut weigh: impl FnMut(&Seen) -> Result<Weights, ModelError>,
+    ) -> Result<Gradient, SubmissionError> {
+        let objective = Objective::Weighted(&mut weigh);
+        self.differentiate(batch, options, objective, None)
+            .map(Gradient::from)
+    }
+
+    /// Gradients of the submission's own `objective`, a number of shape `[1]` that it makes from the
+    /// predictions (with their graph; its own tensors enter by `Tensor::from_inner`). The losses are
+    /// the workload's own; the options' weights are not used. Counts its examples as work.
+    pub fn gradients_replaced(
+        &mut self,
+        batch: &Batch,
+        options: &PassOptions,
+        mut objective: impl FnMut(Predictions) -> Result<Tensor<1>, ModelError>,
+    ) -> Result<Gradient, SubmissionError> {
+        let objective = Objective::Replaced(&mut objective);
+        self.differentiate(batch, options, objective, None)
+            .map(Gradient::from)
+    }
+
+    /// Loss and gradients of a batch with each parameter's value replaced by what `value` makes of
+    /// its flat value and the `auxiliary` tensors, by differentiable operations. The gradients are
+    /// those of the parameters' own values and of the auxiliary tensors (flat, without graph). The
+    /// parameters do not change. Counts its examples as work.
+    pub fn gradients_through(
+        &mut self,
+        batch: &Batch,
+        options: &PassOptions,
+        auxiliary: &[Tensor<1>],
+        mut value: impl FnMut(&ParamInfo, Tensor<1>, &[Tensor<1>]) -> Tensor<1>,
+    ) -> Result<SubstitutedGradient, SubmissionError> {
+        let substitution = Substitution {
+            auxiliary,
+            value: &mut value,
+        };
+        let mut output = self.differentiate(batch, options, Objective::Loss, Some(substitution))?;
+        Ok(SubstitutedGradient {
+            auxiliary: std::mem::take(&mut output.auxiliary),
+            pass: output.into(),
+        })
+    }
+
+    /// One counted pass.
+    fn differentiate(
+        &mut self,
+        batch: &Batch,
+        options: &PassOptions,
+        objective: Objective<'_>,
+        substitution: Option<Substitution<'_>>,
+    ) -> Result<PassOutput, SubmissionError> {
         // Reseeded before each pass from what a checkpoint restores, since burn's generator is
         // one per process and cannot be saved.
         self.device
             .seed(crate::seed::mix(self.seed, self.counters.forward_passes));
-        let output = self.model.pass(batch, options)?;
+        let output = self
+            .model
+            .differentiate(batch, options, objective, substitution)?;
         self.counters.forward_passes += 1;
         self.counters.backward_passes += 1;
         self.counters.work += batch.len() as u64;
         self.counters.tokens += batch.units() as u64;
         self.last_loss = Some(output.loss.clone());
-        Ok(Gradient {
-            loss: output.loss,
-            losses: output.losses,
-            gradients: output.gradients,
-        })
+        Ok(output)
     }
 
     /// Loss of each example without gradients, shape `[examples]`, in evaluation mode. Counts a

@@ -2,6 +2,7 @@
 
 use super::network::Network;
 use super::params::{BUFFER_IDS, ParamInfo, ParamKind, ParamList, param_id};
+use super::predictions::plain;
 use burn::module::{ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::Tensor;
 
@@ -148,6 +149,26 @@ impl ModuleMapper for Values<'_> {
         if autodiff {
             tensor = Tensor::from_inner(tensor).set_require_grad(require_grad);
         }
+        Param::from_mapped_value(id, tensor, mapper)
+    }
+}
+
+/// Puts differentiable values in the place of parameters: `each` gives the value, with its graph.
+/// Buffers, for which it gives `None`, stay.
+pub(super) struct Substitute<'a> {
+    pub(super) each: &'a mut dyn FnMut(ParamId, Tensor<1>) -> Option<Tensor<1>>,
+}
+
+impl ModuleMapper for Substitute<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, tensor, mapper) = param.consume();
+        let shape = tensor.dims();
+        let n = shape.iter().product::<usize>();
+        let flat = plain(tensor.clone()).reshape([n]);
+        let tensor = match (self.each)(id, flat) {
+            Some(value) => value.reshape(shape),
+            None => tensor,
+        };
         Param::from_mapped_value(id, tensor, mapper)
     }
 }

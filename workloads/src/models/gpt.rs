@@ -1,13 +1,13 @@
 //! A small causal transformer over bytes.
 
-use super::parts::{Activation, cross_entropy, dropout, evaluate_classes};
+use super::parts::{Activation, dropout, evaluate_classes};
 use burn::module::{Module, Param};
 use burn::nn::{
     Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig,
 };
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use velodrome_harness::contract::{Batch, ModelError, Network, ParamKind, Pass};
+use velodrome_harness::contract::{Batch, ModelError, Network, ParamKind, Pass, Predictions};
 use velodrome_results::measures::Measures;
 
 /// Where a block's layer norms stand.
@@ -254,16 +254,16 @@ fn causal_mask(n: usize, device: &Device) -> Tensor<4> {
 }
 
 impl Network for Gpt {
-    fn losses(&self, batch: &Batch, pass: &mut Pass) -> Result<Tensor<1>, ModelError> {
-        let (logits, next) = self.predict(batch, pass)?;
-        let [predictions, _] = logits.dims();
-        let examples = batch.len();
-        // The metric is this very loss: smoothing would train for another one, so it is ignored.
-        let losses = cross_entropy(logits, next, 0.0);
-        Ok(losses
-            .reshape([examples, predictions / examples.max(1)])
-            .mean_dim(1)
-            .reshape([examples]))
+    fn predictions(&self, batch: &Batch, pass: &mut Pass) -> Result<Predictions, ModelError> {
+        let (logits, labels) = self.predict(batch, pass)?;
+        let [units, _] = logits.dims();
+        Ok(Predictions {
+            logits,
+            labels,
+            units_per_example: units / batch.len().max(1),
+            // The metric is this very loss: smoothing would train for another one, so it is ignored.
+            label_smoothing: 0.0,
+        })
     }
 
     fn evaluate(&self, batches: &mut dyn Iterator<Item = Batch>) -> Result<Measures, ModelError> {

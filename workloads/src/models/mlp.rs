@@ -1,10 +1,10 @@
 //! A multilayer perceptron.
 
-use super::parts::{Activation, check_shape, cross_entropy, dropout, evaluate_classes};
+use super::parts::{Activation, check_shape, dropout, evaluate_classes};
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor};
-use velodrome_harness::contract::{Batch, ModelError, Network, ParamKind, Pass};
+use velodrome_harness::contract::{Batch, ModelError, Network, ParamKind, Pass, Predictions};
 use velodrome_results::measures::Measures;
 
 /// Sizes and choices of an [`Mlp`].
@@ -83,9 +83,14 @@ impl Mlp {
 }
 
 impl Network for Mlp {
-    fn losses(&self, batch: &Batch, pass: &mut Pass) -> Result<Tensor<1>, ModelError> {
+    fn predictions(&self, batch: &Batch, pass: &mut Pass) -> Result<Predictions, ModelError> {
         let (logits, labels) = self.predict(batch, pass)?;
-        Ok(cross_entropy(logits, labels, pass.label_smoothing()))
+        Ok(Predictions {
+            logits,
+            labels,
+            units_per_example: 1,
+            label_smoothing: pass.label_smoothing(),
+        })
     }
 
     fn evaluate(&self, batches: &mut dyn Iterator<Item = Batch>) -> Result<Measures, ModelError> {

@@ -28,27 +28,6 @@ impl Activation {
     }
 }
 
-/// Cross entropy of each row in nats, shape `[rows]`, from `logits` of shape `[rows, classes]` and
-/// `labels` of shape `[rows]`. With smoothing `s` the target is `1 - s` on the label plus `s`
-/// spread evenly over all classes (Szegedy et al. 2016, arXiv 1512.00567; as in PyTorch).
-pub(crate) fn cross_entropy(
-    logits: Tensor<2>,
-    labels: Tensor<1, Int>,
-    smoothing: f64,
-) -> Tensor<1> {
-    let [rows, _] = logits.dims();
-    let log_probabilities = activation::log_softmax(logits, 1);
-    let at_label = log_probabilities
-        .clone()
-        .gather(1, labels.reshape([rows, 1]))
-        .reshape([rows]);
-    if smoothing == 0.0 {
-        return at_label.neg();
-    }
-    let even = log_probabilities.mean_dim(1).reshape([rows]);
-    (at_label.mul_scalar(1.0 - smoothing) + even.mul_scalar(smoothing)).neg()
-}
-
 /// Sets elements to zero with probability `rate` and scales the others by `1 / (1 - rate)`
 /// (Srivastava et al. 2014). A rate of 0 draws nothing.
 pub(crate) fn dropout<const D: usize>(x: Tensor<D>, rate: f64) -> Tensor<D> {
@@ -99,6 +78,7 @@ pub(crate) fn check_shape(
 mod tests {
     use super::*;
     use burn::tensor::{Device, TensorData};
+    use velodrome_harness::contract::cross_entropy;
 
     fn values(tensor: Tensor<1>) -> Vec<f32> {
         tensor.into_data().try_to_vec().unwrap()

@@ -1,12 +1,14 @@
 //! A small residual network with batch normalisation.
 
 use super::batch_norm::{self, BatchNorm};
-use super::parts::{Activation, check_shape, cross_entropy, dropout, evaluate_classes};
+use super::parts::{Activation, check_shape, dropout, evaluate_classes};
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Initializer, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Device, Int, Tensor};
-use velodrome_harness::contract::{Batch, ModelError, Network, NormStatistics, ParamKind, Pass};
+use velodrome_harness::contract::{
+    Batch, ModelError, Network, NormStatistics, ParamKind, Pass, Predictions,
+};
 use velodrome_results::measures::Measures;
 
 /// Sizes and choices of a [`ResNet`].
@@ -236,9 +238,14 @@ impl ResNet {
 }
 
 impl Network for ResNet {
-    fn losses(&self, batch: &Batch, pass: &mut Pass) -> Result<Tensor<1>, ModelError> {
+    fn predictions(&self, batch: &Batch, pass: &mut Pass) -> Result<Predictions, ModelError> {
         let (logits, labels) = self.predict(batch, pass)?;
-        Ok(cross_entropy(logits, labels, pass.label_smoothing()))
+        Ok(Predictions {
+            logits,
+            labels,
+            units_per_example: 1,
+            label_smoothing: pass.label_smoothing(),
+        })
     }
 
     fn evaluate(&self, batches: &mut dyn Iterator<Item = Batch>) -> Result<Measures, ModelError> {
