@@ -49,6 +49,7 @@ use optimizers::adamw::AdamW;
 use optimizers::adan::Adan;
 use optimizers::ademamix::AdEmaMix;
 use optimizers::amos::AmosSubmission;
+use optimizers::galore::GaLoreSubmission;
 use optimizers::generalized_adam::GeneralizedAdam;
 use optimizers::heavy_ball::HeavyBall;
 use optimizers::lamb::LambSubmission;
@@ -123,6 +124,7 @@ pub fn all() -> Vec<Arc<dyn Submission>> {
         Arc::new(CyclicLrSubmission),
         Arc::new(NAdamWSequentialSubmission),
         Arc::new(SoapSubmission),
+        Arc::new(GaLoreSubmission),
         Arc::new(SophiaSubmission),
         Arc::new(WeightCompanderSubmission),
     ]

@@ -8,6 +8,7 @@ pub mod adan;
 pub mod ademamix;
 pub mod amos;
 pub mod curvature;
+pub mod galore;
 pub mod generalized_adam;
 pub mod heavy_ball;
 pub mod lamb;

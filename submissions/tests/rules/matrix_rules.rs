@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::Value;
 use velodrome_harness::contract::Point;
 use velodrome_submissions::linalg::{self, Blocks, Ridge};
+use velodrome_submissions::optimizers::galore::{GaLore, Projection};
 use velodrome_submissions::optimizers::soap::{Beginning, Soap, SoapState};
 use velodrome_submissions::scheduled::ScheduledOptimizer;
 use velodrome_submissions::schedules::Constant;
@@ -321,4 +322,96 @@ fn soap_follows_the_reference() {
         // The undetermined part matters: without being told, nobody can follow.
         assert!(replay(name, false).0 > 10.0, "{name}");
     }
+}
+
+fn galore(rank: usize, update_gap: usize) -> GaLore {
+    GaLore {
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-6,
+        weight_decay: 0.0,
+        projection: Some(Projection {
+            rank,
+            update_gap,
+            scale: 1.0,
+        }),
+    }
+}
+
+/// Singular values, largest first.
+fn singular(matrix: Tensor<2>) -> Vec<f64> {
+    let host = linalg::to_host(matrix).unwrap();
+    let mut values: Vec<f64> = host.singular_values().iter().copied().collect();
+    values.sort_by(|a, b| b.total_cmp(a));
+    values
+}
+
+#[test]
+fn galore_moves_in_as_many_directions_as_it_keeps() {
+    for (rows, columns) in [(9, 7), (7, 9)] {
+        let zeros = random(1, rows, columns).mul_scalar(0.0);
+        let gradient = |n| random(n + 2, rows, columns);
+        let (p, _) = run(&galore(2, 20), zeros.clone(), 20, gradient);
+        let values = singular(p);
+        assert!(
+            values[2] < 1e-6 * values[0] && values[1] > 1e-2 * values[0],
+            "{values:?}"
+        );
+        // Two periods: twice as many.
+        let values = singular(run(&galore(2, 20), zeros, 40, gradient).0);
+        assert!(
+            values[4] < 1e-6 * values[0] && values[3] > 1e-3 * values[0],
+            "{values:?}"
+        );
+    }
+}
+
+#[test]
+fn galore_keeps_its_averages_at_a_refresh() {
+    // Directions change with the first gradient of a period, the averages run on.
+    let gradient = |n| random(n + 2, 5, 8);
+    let (_, state) = run(&galore(3, 4), random(1, 5, 8), 4, gradient);
+    let (_, after) = run(&galore(3, 4), random(1, 5, 8), 5, gradient);
+    let (old, new) = (state.directions.unwrap(), after.directions.unwrap());
+    assert!(distance(&old, &new) > 0.1 && skew(&new) < 1e-5);
+    let seen = new.transpose().matmul(gradient(4));
+    let expected = state.moment_1.mul_scalar(0.9) + seen.mul_scalar(0.1);
+    assert!(distance(&after.moment_1, &expected) < 1e-6);
+    assert_eq!((state.time, after.time), (4, 5));
+}
+
+#[test]
+fn galore_in_all_directions_is_adam_in_a_turned_basis() {
+    let gradient = |n| random(n + 2, 6, 8);
+    let start = random(1, 6, 8);
+    let (p, state) = run(&galore(100, 1000), start.clone(), 30, gradient);
+    let basis = state.directions.unwrap();
+    assert_eq!(basis.dims(), [6, 6]);
+    let turned = |x: Tensor<2>| basis.clone().transpose().matmul(x);
+    let adam = galore(1, 1).plain();
+    let (q, _) = run(&adam, turned(start), 30, |n| turned(gradient(n)));
+    assert!(distance(&turned(p.clone()), &q) < 1e-4);
+    // A projection of signs flipped walks the same way: Adam is odd.
+    let flips = matrix(&[-1.0, 1.0, -1.0, 1.0, 1.0, -1.0], 6, 1);
+    let flipped = |x: Tensor<2>| flips.clone() * turned(x);
+    let (r, _) = run(&adam, flipped(random(1, 6, 8)), 30, |n| {
+        flipped(gradient(n))
+    });
+    assert!(distance(&(flips.clone() * q), &r) < 1e-6);
+    // What is not a matrix of the hidden layers takes Adam as it is.
+    let vector = |n: u64| random(n + 2, 6, 8).reshape([48]);
+    let (mut v, mut state) = (random(1, 6, 8).reshape([48]), None);
+    for n in 0..30 {
+        (v, state) = galore(2, 5).step(0.01, v, vector(n), state);
+    }
+    let (plain, _) = run(&adam, random(1, 6, 8), 30, gradient);
+    assert!(distance(&v.reshape([6, 8]), &plain) < 1e-6);
+}
+
+#[test]
+fn galore_has_the_stated_size() {
+    let rule = galore(128, 200);
+    assert_eq!(rule.state_bytes(1024, 512), 8 * 128 * 1024 + 4 * 128 * 512);
+    assert_eq!(rule.state_bytes(512, 1024), rule.state_bytes(1024, 512));
+    assert_eq!(rule.plain().state_bytes(1, 300), 2400);
 }

@@ -62,7 +62,7 @@ mod beginning;
 pub use beginning::Beginning;
 
 use super::parts::{bias_correction, decay, ema};
-use crate::common::{PRETRAIN, fraction, non_negative, positive, with_regularisation};
+use crate::common::{PRETRAIN, fraction, non_negative, whole, with_regularisation};
 use crate::linalg;
 use crate::scheduled::ScheduledOptimizer;
 use beginning::NullSpace;
@@ -164,19 +164,6 @@ impl Soap {
             factors: state.factors,
             bases,
         }
-    }
-}
-
-/// A whole number of at least 1.
-fn whole(point: &Point, name: &str) -> Result<usize, SubmissionError> {
-    let value = positive(point, name)?;
-    if value >= 1.0 && value.fract() == 0.0 {
-        Ok(value as usize)
-    } else {
-        Err(SubmissionError::Hyperparameter {
-            name: name.to_string(),
-            message: format!("is {value}; it must be a whole number of at least 1"),
-        })
     }
 }
 
