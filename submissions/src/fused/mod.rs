@@ -31,7 +31,7 @@ pub mod prelude {
     pub use super::{Elementwise, Now, Number, Rule};
     pub use crate::common::{PRETRAIN, fraction, non_negative};
     pub use velodrome_harness::contract::{
-        Description, Hints, Point, SearchSpace, SubmissionError,
+        Claim, Description, Hints, Point, SearchSpace, SubmissionError,
     };
 }
 
@@ -64,6 +64,9 @@ pub trait Elementwise<const S: usize>: Rule<S> {
     /// What the submission says of itself.
     const CARD: Description;
 
+    /// What the manual claims; `verify` checks it.
+    const CLAIMS: &'static [Claim] = &[];
+
     /// Its hyperparameters; `label_smoothing` and `dropout` are added behind them.
     fn space() -> SearchSpace;
 
@@ -78,11 +81,6 @@ pub trait Elementwise<const S: usize>: Rule<S> {
     /// Largest global norm of the gradients; `None` does not clip.
     fn clip_norm(&self) -> Option<f64> {
         None
-    }
-
-    /// What the manual claims; `verify` checks it.
-    fn claims() -> Vec<Claim> {
-        Vec::new()
     }
 }
 
@@ -202,7 +200,7 @@ impl<R: Elementwise<S>, const S: usize> Submission for Racing<R, S> {
     }
 
     fn claims(&self) -> Vec<Claim> {
-        R::claims()
+        R::CLAIMS.to_vec()
     }
 
     fn start(

@@ -148,6 +148,11 @@ impl Elementwise<3> for AdamG {
         ..PRETRAIN
     };
 
+    const CLAIMS: &'static [Claim] = &[Claim {
+        statement: "Gradients 16 times as large give a first step 16^(2 q) times as large.",
+        check: first_step_grows_as_stated,
+    }];
+
     fn space() -> SearchSpace {
         SearchSpace::new()
             .fixed("learning_rate", 1.0)
@@ -173,13 +178,6 @@ impl Elementwise<3> for AdamG {
         context.hints.steps = (factor * context.hints.steps as f64) as u64;
         warmup_steps(&context)?;
         Ok(Box::new(WarmupCosine::start(&context)?))
-    }
-
-    fn claims() -> Vec<Claim> {
-        vec![Claim {
-            statement: "Gradients 16 times as large give a first step 16^(2 q) times as large.",
-            check: first_step_grows_as_stated,
-        }]
     }
 }
 

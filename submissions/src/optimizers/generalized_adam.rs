@@ -116,6 +116,11 @@ impl Elementwise<2> for GeneralizedAdam {
         ..PRETRAIN
     };
 
+    const CLAIMS: &'static [Claim] = &[Claim {
+        statement: "with both switches on it is NAdamW, bit for bit; each switch matters",
+        check: is_nadamw_with_both,
+    }];
+
     fn space() -> SearchSpace {
         SearchSpace::new()
             .log_uniform("learning_rate", 1e-4, 1e-2, 6e-3)
@@ -144,13 +149,6 @@ impl Elementwise<2> for GeneralizedAdam {
             horizon: (fraction * whole.horizon as f64) as u64,
             ..whole
         }))
-    }
-
-    fn claims() -> Vec<Claim> {
-        vec![Claim {
-            statement: "with both switches on it is NAdamW, bit for bit; each switch matters",
-            check: is_nadamw_with_both,
-        }]
     }
 }
 

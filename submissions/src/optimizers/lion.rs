@@ -29,6 +29,10 @@
 //! # State
 //! 4 bytes per parameter: `m` in 32 bits.
 //!
+//! # Claims
+//! Entries beyond `1 / weight_decay` come back by the factor `1 - lr wd` per step at least: the iterates
+//! enter that box and stay (Chen et al., arXiv 2310.05898).
+//!
 //! # Sources
 //! Chen et al., arXiv 2302.06675. Checked against `pytorch_optimizer` 4.1.0.
 //!
@@ -67,6 +71,7 @@ impl Elementwise<1> for Lion {
         reference: "pytorch_optimizer 4.1.0 Lion",
         ..PRETRAIN
     };
+    const CLAIMS: &'static [Claim] = &[super::lion_k::ball::LION];
 
     fn space() -> SearchSpace {
         SearchSpace::new()

@@ -89,6 +89,11 @@ impl Elementwise<2> for NadamP {
         ..PRETRAIN
     };
 
+    const CLAIMS: &'static [Claim] = &[Claim {
+        statement: "with power 2 it is NAdamW, bit for bit; with another it is not",
+        check: is_nadamw_at_two,
+    }];
+
     fn space() -> SearchSpace {
         SearchSpace::new()
             .log_uniform("learning_rate", 1e-4, 1e-2, 1e-3)
@@ -105,13 +110,6 @@ impl Elementwise<2> for NadamP {
             base: NAdamW::from_point(point)?,
             power: positive(point, "power")?,
         })
-    }
-
-    fn claims() -> Vec<Claim> {
-        vec![Claim {
-            statement: "with power 2 it is NAdamW, bit for bit; with another it is not",
-            check: is_nadamw_at_two,
-        }]
     }
 }
 

@@ -108,7 +108,7 @@ fn three_steps_equal_those_in_64_bits() {
     let expected = [
         [0.997, -1.99],
         [0.999823, -1.99329],
-        [0.9980050, -1.9931239],
+        [0.998_005, -1.9931239],
     ];
     let found = steps(&huber(0.1, 0.05), 0.01, &[1.0, -2.0], 3, given);
     assert!(

@@ -77,6 +77,19 @@ impl Elementwise<1> for LionHuber {
         ..PRETRAIN
     };
 
+    const CLAIMS: &'static [Claim] = &[Claim {
+        statement: "iterates enter the box |p| <= 1 / weight_decay, their excess shrinking by 1 - lr wd per step",
+        check: || {
+            let rule = Self {
+                beta1: 0.9,
+                beta2: 0.99,
+                weight_decay: DECAY,
+                epsilon: 0.05,
+            };
+            enters(Fused(rule), &[unit_box()])
+        },
+    }];
+
     fn space() -> SearchSpace {
         space().log_uniform("epsilon", 1e-6, 1e-2, 1e-4)
     }
@@ -88,20 +101,5 @@ impl Elementwise<1> for LionHuber {
             weight_decay: non_negative(point, "weight_decay")?,
             epsilon: positive(point, "epsilon")?,
         })
-    }
-
-    fn claims() -> Vec<Claim> {
-        vec![Claim {
-            statement: "iterates enter the box |p| <= 1 / weight_decay, their excess shrinking by 1 - lr wd per step",
-            check: || {
-                let rule = Self {
-                    beta1: 0.9,
-                    beta2: 0.99,
-                    weight_decay: DECAY,
-                    epsilon: 0.05,
-                };
-                enters(Fused(rule), &[unit_box()])
-            },
-        }]
     }
 }

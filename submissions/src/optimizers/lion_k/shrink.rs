@@ -75,6 +75,19 @@ impl Elementwise<1> for LionShrink {
         ..PRETRAIN
     };
 
+    const CLAIMS: &'static [Claim] = &[Claim {
+        statement: "iterates enter the box |p| <= 1 / weight_decay, their excess shrinking by 1 - lr wd per step",
+        check: || {
+            let rule = Self {
+                beta1: 0.9,
+                beta2: 0.99,
+                weight_decay: DECAY,
+                threshold: 0.05,
+            };
+            enters(Fused(rule), &[unit_box()])
+        },
+    }];
+
     fn space() -> SearchSpace {
         space().log_uniform("threshold", 1e-7, 1e-3, 1e-5)
     }
@@ -86,20 +99,5 @@ impl Elementwise<1> for LionShrink {
             weight_decay: non_negative(point, "weight_decay")?,
             threshold: non_negative(point, "threshold")?,
         })
-    }
-
-    fn claims() -> Vec<Claim> {
-        vec![Claim {
-            statement: "iterates enter the box |p| <= 1 / weight_decay, their excess shrinking by 1 - lr wd per step",
-            check: || {
-                let rule = Self {
-                    beta1: 0.9,
-                    beta2: 0.99,
-                    weight_decay: DECAY,
-                    threshold: 0.05,
-                };
-                enters(Fused(rule), &[unit_box()])
-            },
-        }]
     }
 }
