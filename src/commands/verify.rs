@@ -1,5 +1,7 @@
 //! `velodrome verify`.
 
+mod goldens;
+
 use super::Format;
 use crate::console::Console;
 use crate::exit::Exit;
@@ -8,6 +10,7 @@ use burn::tensor::Device;
 use serde::Serialize;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use velodrome_harness::conformance::{self, Check};
 use velodrome_harness::contract::{Submission, Workload};
@@ -22,11 +25,15 @@ use velodrome_harness::registry::{Registry, RegistryError, nearest};
 #[command(after_help = "\
 Examples:
   velodrome verify                  everything
-  velodrome verify adamw digits_mlp")]
+  velodrome verify adamw digits_mlp
+  velodrome verify --goldens DIR --format json")]
 pub(crate) struct Arguments {
     /// Submissions and workloads; everything where left out
     #[arg(value_name = "NAME")]
     names: Vec<String>,
+    /// Replay the reference trajectories in this folder instead: every `.json` file
+    #[arg(long, value_name = "DIR", conflicts_with = "names")]
+    goldens: Option<PathBuf>,
     /// Form of the result
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -52,6 +59,9 @@ pub(crate) fn execute(
     registry: &Registry,
     console: &mut Console,
 ) -> Result<Exit, Failure> {
+    if let Some(folder) = &arguments.goldens {
+        return goldens::execute(folder, arguments.format, console);
+    }
     let subjects = if arguments.names.is_empty() {
         let submissions = registry.submissions().cloned().map(Subject::Submission);
         let workloads = registry.workloads().cloned().map(Subject::Workload);

@@ -24,6 +24,7 @@ pub mod flat;
 pub mod fused;
 pub mod linalg;
 pub mod optimizers;
+pub mod references;
 pub mod restarts;
 pub mod scheduled;
 pub mod schedules;

@@ -4,6 +4,9 @@
 //! task, so that authors learn of a forgotten piece of state in a second and not after a crash
 //! on the third day of a race.
 
+mod given;
+pub mod golden;
+
 use crate::contract::{
     Algorithm, Batch, HostBatch, HostField, HostValues, ModelError, Network, ParamKind, Pass,
     Point, Predictions, Queue, Ruleset, StartContext, State, StepContext, Submission,
