@@ -50,7 +50,8 @@ use crate::scheduled::ScheduledOptimizer;
 use burn::optim::{Optimizer, RecordState};
 use burn::tensor::{Device, Tensor};
 use velodrome_harness::contract::{
-    Algorithm, Description, Point, SearchSpace, StartContext, Submission, SubmissionError, Trainee,
+    Algorithm, Description, ParamInfo, Point, SearchSpace, StartContext, Submission,
+    SubmissionError, Trainee,
 };
 
 /// Which of the two rules that are called Adafactor.
@@ -238,6 +239,20 @@ impl Submission for AdafactorSubmission {
             .log_uniform("weight_decay", 1e-3, 1.0, 0.1)
             .fixed("warmup_factor", 0.05);
         with_regularisation(space)
+    }
+
+    fn state_bytes(&self, params: &[ParamInfo], point: &Point) -> Option<u64> {
+        let momentum = u64::from(point.get("beta1").ok()? != 0.0);
+        let numbers = |p: &ParamInfo| match p.shape.as_slice() {
+            [rest @ .., rows, columns] => rest.iter().product::<usize>() * (rows + columns),
+            _ => p.len(),
+        };
+        let trainable = params.iter().filter(|p| p.trainable);
+        Some(
+            trainable
+                .map(|p| 4 * (momentum * p.len() as u64 + numbers(p) as u64))
+                .sum(),
+        )
     }
 
     fn start(

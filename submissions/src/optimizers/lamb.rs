@@ -44,11 +44,13 @@
 
 use super::parts::{Moments, bias_correction, decay, norm};
 use crate::common::{PRETRAIN, fraction, non_negative, with_regularisation};
+use crate::flat;
 use crate::scheduled::ScheduledOptimizer;
 use burn::optim::Optimizer;
 use burn::tensor::{Device, Tensor};
 use velodrome_harness::contract::{
-    Algorithm, Description, Point, SearchSpace, StartContext, Submission, SubmissionError, Trainee,
+    Algorithm, Description, ParamInfo, Point, SearchSpace, StartContext, Submission,
+    SubmissionError, Trainee,
 };
 
 /// Which of the two rules that are called LAMB.
@@ -175,6 +177,10 @@ impl Submission for LambSubmission {
             .log_uniform("weight_decay", 1e-3, 1.0, 0.1)
             .fixed("warmup_factor", 0.05);
         with_regularisation(space)
+    }
+
+    fn state_bytes(&self, params: &[ParamInfo], _point: &Point) -> Option<u64> {
+        Some(flat::bytes_per_entry(params, 2))
     }
 
     fn start(

@@ -57,7 +57,8 @@ use crate::scheduled::ScheduledOptimizer;
 use burn::optim::{Optimizer, RecordState};
 use burn::tensor::{Device, Tensor};
 use velodrome_harness::contract::{
-    Algorithm, Description, Point, SearchSpace, StartContext, Submission, SubmissionError, Trainee,
+    Algorithm, Description, ParamInfo, Point, SearchSpace, StartContext, Submission,
+    SubmissionError, Trainee,
 };
 
 /// The AdamW part of the rule.
@@ -224,6 +225,13 @@ impl Submission for MarsSubmission {
             .fixed("weight_decay_1d", 0.1)
             .fixed("warmup_factor", 0.05);
         with_regularisation(space)
+    }
+
+    fn state_bytes(&self, params: &[ParamInfo], point: &Point) -> Option<u64> {
+        let plain = point.get("optimize_1d").ok()? == 0.0;
+        let numbers = |p: &ParamInfo| if plain && p.shape.len() < 2 { 2 } else { 3 };
+        let trainable = params.iter().filter(|p| p.trainable);
+        Some(trainable.map(|p| 4 * numbers(p) * p.len() as u64).sum())
     }
 
     fn start(

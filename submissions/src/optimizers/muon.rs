@@ -222,6 +222,12 @@ impl Submission for MuonSubmission {
         with_regularisation(space)
     }
 
+    fn state_bytes(&self, params: &[ParamInfo], _point: &Point) -> Option<u64> {
+        let numbers = |p: &ParamInfo| if Muon::takes(p) { 1 } else { 2 };
+        let trainable = params.iter().filter(|p| p.trainable);
+        Some(trainable.map(|p| 4 * numbers(p) * p.len() as u64).sum())
+    }
+
     fn start(
         &self,
         trainee: &mut Trainee,
