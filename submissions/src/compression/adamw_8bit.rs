@@ -49,6 +49,7 @@
 use super::codebook::Book;
 use super::eight_bit::{BlockRule, EightBit, state_bytes, with_storage};
 use crate::common::{PRETRAIN, fraction, non_negative, with_regularisation};
+use crate::fused::{Now, Number, Rule};
 use crate::scheduled::ScheduledOptimizer;
 use velodrome_harness::contract::{
     Algorithm, Description, ParamInfo, Point, SearchSpace, StartContext, Submission,
@@ -83,27 +84,24 @@ impl AdamW8bit {
     }
 }
 
-impl BlockRule<2> for AdamW8bit {
-    const BOOKS: [Book; 2] = [Book::Signed, Book::Unsigned];
-
-    fn rule(
-        &self,
-        learning_rate: f64,
-        time: usize,
-    ) -> impl Fn(f32, f32, [f32; 2]) -> (f32, [f32; 2]) + Sync {
-        let root = (1.0 - self.beta2.powf(time as f64)).sqrt();
-        let rate = (learning_rate * root / (1.0 - self.beta1.powf(time as f64))) as f32;
-        let epsilon = (self.epsilon * root) as f32;
-        let keep = (1.0 - learning_rate * self.weight_decay) as f32;
-        let (beta1, fresh1) = (self.beta1 as f32, (1.0 - self.beta1) as f32);
-        let (beta2, fresh2) = (self.beta2 as f32, (1.0 - self.beta2) as f32);
+impl Rule<2> for AdamW8bit {
+    fn rule<N: Number>(&self, now: Now) -> impl Fn(N, N, [N; 2]) -> (N, [N; 2]) + Sync {
+        let Self { beta1, beta2, .. } = *self;
+        let root = now.correction(beta2).sqrt();
+        let rate = now.lr * root / now.correction(beta1);
+        let epsilon = self.epsilon * root;
+        let keep = 1.0 - now.lr * self.weight_decay;
         move |p, g, [m, v]| {
-            let m = beta1 * m + fresh1 * g;
-            let v = beta2 * v + fresh2 * (g * g);
-            let p = (p - rate * m / (v.sqrt() + epsilon)) * keep;
-            (p, [m, v])
+            let m = m.ema(g.clone(), beta1);
+            let v = v.ema(g.square(), beta2);
+            let step = m.clone() * rate / (v.clone().sqrt() + epsilon);
+            ((p - step) * keep, [m, v])
         }
     }
+}
+
+impl BlockRule<2> for AdamW8bit {
+    const BOOKS: [Book; 2] = [Book::Signed, Book::Unsigned];
 }
 
 /// The submission `adamw_8bit`.

@@ -35,46 +35,41 @@ pub struct Codes {
     values: [f32; 256],
     /// The code of 0.
     zero: u8,
-    up: Nearest,
-    down: Nearest,
+    /// The buckets of the numbers from 0 up, then those of the negative ones.
+    buckets: Vec<Bucket>,
 }
 
-/// Finds the nearest of ascending magnitudes (the first is 0) by one look into a table.
-#[derive(Debug)]
-struct Nearest {
-    /// For each bucket of floats: the nearest magnitude to its lower end, by rank, and the border above
-    /// which the next one is nearer.
-    buckets: Vec<(f32, u8)>,
+/// A range of magnitudes that holds one border between codes at most. One look into a table and one
+/// comparison find a code, without a branch on the sign (which would be guessed wrong every other time).
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    /// Magnitudes above it have the code `beyond`.
+    border: f32,
+    /// The code of the others.
+    code: u8,
+    beyond: u8,
 }
 
-impl Nearest {
-    fn new(magnitudes: &[f32]) -> Self {
+impl Bucket {
+    /// All buckets, for ascending magnitudes (the first is 0) with these codes.
+    fn all(magnitudes: &[f32], code: impl Fn(usize) -> u8) -> impl Iterator<Item = Self> {
         // In 64 bits, where the middle of two 32-bit numbers is exact.
         let border = |rank: usize| match (magnitudes.get(rank), magnitudes.get(rank + 1)) {
             (Some(&a), Some(&b)) => ((f64::from(a) + f64::from(b)) / 2.0) as f32,
             _ => f32::INFINITY,
         };
         let mut rank = 0;
-        let buckets = (0..BUCKETS as u32).map(|bucket| {
+        (0..BUCKETS as u32).map(move |bucket| {
             let low = f32::from_bits((FIRST + bucket) << SHIFT);
             while border(rank) < low {
                 rank += 1;
             }
-            (border(rank), rank as u8)
-        });
-        Self {
-            buckets: buckets.collect(),
-        }
-    }
-
-    /// Rank of the magnitude that is nearest to that of `x` (above 1 counts as 1).
-    #[inline(always)]
-    fn rank(&self, x: f32) -> u8 {
-        // Also takes the sign from -0.
-        let x = x.abs();
-        let bucket = (x.to_bits() >> SHIFT).saturating_sub(FIRST) as usize;
-        let (border, rank) = self.buckets[bucket.min(BUCKETS - 1)];
-        rank + u8::from(x > border)
+            Self {
+                border: border(rank),
+                code: code(rank),
+                beyond: code(rank + 1),
+            }
+        })
     }
 }
 
@@ -102,6 +97,7 @@ impl Codes {
         up.push(1.0);
         let mut down = vec![0.0];
         down.extend(&negative);
+        let zero = negative.len() as u8;
         let mut values = [0.0; 256];
         let ascending = negative.iter().rev().map(|x| -x).chain(up.iter().copied());
         for (slot, value) in values.iter_mut().zip(ascending) {
@@ -109,9 +105,13 @@ impl Codes {
         }
         Self {
             values,
-            zero: negative.len() as u8,
-            up: Nearest::new(&up),
-            down: Nearest::new(&down),
+            zero,
+            buckets: Bucket::all(&up, |rank| zero.saturating_add(rank as u8))
+                // Not 0, where there is another: the sign is kept.
+                .chain(Bucket::all(&down, |rank| {
+                    zero - (rank.max(1) as u8).min(zero)
+                }))
+                .collect(),
         }
     }
 
@@ -129,10 +129,14 @@ impl Codes {
     /// becomes 0 in the signed book, so that its sign is kept (as in the published kernels).
     #[inline(always)]
     pub fn encode(&self, x: f32) -> u8 {
-        if x < 0.0 {
-            self.zero - self.down.rank(x).max(1).min(self.zero)
+        let magnitude = x.abs();
+        let bucket = (magnitude.to_bits() >> SHIFT).saturating_sub(FIRST) as usize;
+        let negative = usize::from(x < 0.0);
+        let bucket = self.buckets[bucket.min(BUCKETS - 1) + BUCKETS * negative];
+        if magnitude > bucket.border {
+            bucket.beyond
         } else {
-            self.zero + self.up.rank(x)
+            bucket.code
         }
     }
 

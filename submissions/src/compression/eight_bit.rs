@@ -10,6 +10,7 @@
 
 use super::codebook::Book;
 use crate::common::checked;
+use crate::fused::{Entry, EntryRule, Now, Rule, entries};
 use crate::{RecordState, StateSink, StateSource};
 use burn::optim::{ModuleOptimizer, Optimizer};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -21,21 +22,10 @@ use velodrome_harness::contract::{
 
 /// Entries that a thread takes at a time, at least.
 const SHARE: usize = 1 << 13;
-/// Entries that are computed together: arrays of their own become vector instructions.
-const LANES: usize = 16;
-
-/// A rule with `S` states per entry, all from zero.
-pub trait BlockRule<const S: usize>: Clone + Send + Sync + 'static {
+/// A rule whose states can be stored in 8 bits.
+pub trait BlockRule<const S: usize>: Rule<S> {
     /// The code book of each state.
     const BOOKS: [Book; S];
-
-    /// The step number `time` (from 1) of a parameter: from an entry, its gradient and its states to the
-    /// new entry and states.
-    fn rule(
-        &self,
-        learning_rate: f64,
-        time: usize,
-    ) -> impl Fn(f32, f32, [f32; S]) -> (f32, [f32; S]) + Sync;
 }
 
 /// What is stored in 8 bits, and how.
@@ -233,13 +223,17 @@ impl<R: BlockRule<S>, const S: usize> EightBit<R, S> {
             *slot = self.fresh(p.len());
         }
         slot.time += 1;
-        let update = self.rule.rule(learning_rate, slot.time);
+        let now = Now {
+            lr: learning_rate,
+            time: slot.time,
+        };
+        let update = guarded(self.rule.rule::<Entry>(now));
         match &mut slot.store {
             Store::Full(values) => {
                 let n = p.len().max(1);
                 let mut rest = values.chunks_exact_mut(n);
-                let mut states = [(); S].map(|()| rest.next().unwrap_or_default());
-                run(&update, p, g, &mut states);
+                let states = [(); S].map(|()| rest.next().unwrap_or_default());
+                entries(&update, p, g, states);
             }
             Store::Eight { codes, scales } => {
                 let block = self.layout.block.min(p.len().max(1));
@@ -252,7 +246,7 @@ impl<R: BlockRule<S>, const S: usize> EightBit<R, S> {
                         || vec![0.0; S * block],
                         |scratch, (((p, g), codes), scales)| {
                             let scratch = &mut scratch[..codes.len()];
-                            one_block::<R, S>(&update, p, g, codes, scales, scratch);
+                            this_block::<R, S>(&update, p, g, codes, scales, scratch);
                         },
                     );
             }
@@ -260,9 +254,52 @@ impl<R: BlockRule<S>, const S: usize> EightBit<R, S> {
     }
 }
 
+/// A gradient that is not finite leaves its entry alone and sets its states to zero, as in the
+/// published kernels.
+fn guarded<const S: usize>(update: impl EntryRule<S>) -> impl EntryRule<S> {
+    move |p: Entry, g: Entry, s: [Entry; S]| {
+        let (new_p, new_s) = update(p, g, s);
+        let sound = g.0.is_finite();
+        (
+            if sound { new_p } else { p },
+            new_s.map(|x| if sound { x } else { Entry(0.0) }),
+        )
+    }
+}
+
 /// Decodes, updates and encodes one block. `scratch` is as long as `codes`.
-fn one_block<R: BlockRule<S>, const S: usize>(
-    update: &impl Fn(f32, f32, [f32; S]) -> (f32, [f32; S]),
+fn this_block<R: BlockRule<S>, const S: usize>(
+    update: &impl EntryRule<S>,
+    p: &mut [f32],
+    g: &[f32],
+    codes: &mut [u8],
+    scales: &mut [f32],
+    scratch: &mut [f32],
+) {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has what the function is compiled for.
+        return unsafe { block_avx2::<R, S>(update, p, g, codes, scales, scratch) };
+    }
+    any_block::<R, S>(update, p, g, codes, scales, scratch);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn block_avx2<R: BlockRule<S>, const S: usize>(
+    update: &impl EntryRule<S>,
+    p: &mut [f32],
+    g: &[f32],
+    codes: &mut [u8],
+    scales: &mut [f32],
+    scratch: &mut [f32],
+) {
+    any_block::<R, S>(update, p, g, codes, scales, scratch);
+}
+
+#[inline(always)]
+fn any_block<R: BlockRule<S>, const S: usize>(
+    update: &impl EntryRule<S>,
     p: &mut [f32],
     g: &[f32],
     codes: &mut [u8],
@@ -273,75 +310,23 @@ fn one_block<R: BlockRule<S>, const S: usize>(
     let books = R::BOOKS.map(Book::codes);
     let mut rest = scratch.chunks_exact_mut(n);
     let mut states = [(); S].map(|()| rest.next().unwrap_or_default());
-    for (k, states) in states.iter_mut().enumerate() {
-        let codes = codes.chunks_exact(n).nth(k).unwrap_or_default();
+    for (k, (states, codes)) in states.iter_mut().zip(codes.chunks_exact(n)).enumerate() {
         for (state, code) in states.iter_mut().zip(codes) {
             *state = books[k].decode(*code) * scales[k];
         }
     }
-    run(update, p, g, &mut states);
-    for (k, states) in states.iter().enumerate() {
-        let codes = codes.chunks_exact_mut(n).nth(k).unwrap_or_default();
-        let scale = states.iter().fold(0f32, |most, x| most.max(x.abs()));
+    entries(update, p, g, states.each_mut().map(|x| &mut **x));
+    for (k, (states, codes)) in states.iter().zip(codes.chunks_exact_mut(n)).enumerate() {
+        // Magnitudes are ordered as their bits are, and whole numbers have a vector maximum.
+        let bits = states.iter().map(|x| x.abs().to_bits());
+        let scale = f32::from_bits(bits.fold(0, u32::max));
         scales[k] = scale;
-        if scale > 0.0 {
-            for (state, code) in states.iter().zip(codes) {
-                *code = books[k].encode(state / scale);
-            }
-        } else {
+        if scale == 0.0 {
             codes.fill(books[k].zero());
+            continue;
         }
-    }
-}
-
-/// The rule on all entries. A gradient that is not finite leaves its entry alone and sets its states to
-/// zero, as in the published kernels.
-fn run<const S: usize>(
-    update: &impl Fn(f32, f32, [f32; S]) -> (f32, [f32; S]),
-    p: &mut [f32],
-    g: &[f32],
-    states: &mut [&mut [f32]; S],
-) {
-    let guarded = |p: f32, g: f32, s: [f32; S]| {
-        let (new_p, new_s) = update(p, g, s);
-        let sound = g.is_finite();
-        (
-            if sound { new_p } else { p },
-            new_s.map(|x| if sound { x } else { 0.0 }),
-        )
-    };
-    let (lanes, rest) = p.as_chunks_mut::<LANES>();
-    let whole = lanes.len() * LANES;
-    for (i, (p, g)) in lanes.iter_mut().zip(g.as_chunks::<LANES>().0).enumerate() {
-        let at = i * LANES;
-        let mut old = [[0.0; LANES]; S];
-        for (old, states) in old.iter_mut().zip(states.iter()) {
-            if let Some(here) = states[at..].first_chunk::<LANES>() {
-                *old = *here;
-            }
-        }
-        let mut new_p = [0.0; LANES];
-        let mut new = [[0.0; LANES]; S];
-        for j in 0..LANES {
-            let (entry, state) = guarded(p[j], g[j], old.map(|x| x[j]));
-            new_p[j] = entry;
-            for (new, x) in new.iter_mut().zip(state) {
-                new[j] = x;
-            }
-        }
-        *p = new_p;
-        for (new, states) in new.iter().zip(states.iter_mut()) {
-            if let Some(here) = states[at..].first_chunk_mut::<LANES>() {
-                *here = *new;
-            }
-        }
-    }
-    for (j, (p, &g)) in rest.iter_mut().zip(&g[whole..]).enumerate() {
-        let old = states.each_ref().map(|x| x[whole + j]);
-        let (entry, state) = guarded(*p, g, old);
-        *p = entry;
-        for (states, x) in states.iter_mut().zip(state) {
-            states[whole + j] = x;
+        for (state, code) in states.iter().zip(codes) {
+            *code = books[k].encode(state / scale);
         }
     }
 }

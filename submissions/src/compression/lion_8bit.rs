@@ -12,7 +12,7 @@
 //! ```
 //! A negative `m` never becomes 0, which keeps signs that the next steps rest on. An entry whose gradient
 //! is not finite keeps its value, and its average becomes 0. The code book is in [`super::codebook`], the
-//! storage in [`super::eight_bit`]. burn has no such rule, so [`Lion8bit`] is ours. Schedule: linear
+//! storage in [`super::eight_bit`]. The rule is [`Lion`]'s. Schedule: linear
 //! warm-up, cosine decay ([`crate::schedules::WarmupCosine`]).
 //!
 //! # Hyperparameters
@@ -45,54 +45,16 @@
 use super::codebook::Book;
 use super::eight_bit::{BlockRule, EightBit, state_bytes, with_storage};
 use crate::common::{PRETRAIN, fraction, non_negative, with_regularisation};
+use crate::fused::Elementwise;
+use crate::optimizers::lion::Lion;
 use crate::scheduled::ScheduledOptimizer;
 use velodrome_harness::contract::{
     Algorithm, Description, ParamInfo, Point, SearchSpace, StartContext, Submission,
     SubmissionError, Trainee,
 };
 
-/// The update rule.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Lion8bit {
-    /// Share of the average in the step, in `[0, 1)`.
-    pub beta1: f64,
-    /// Decay rate of the average, in `[0, 1)`.
-    pub beta2: f64,
-    /// Decoupled weight decay; multiplied by the learning rate.
-    pub weight_decay: f64,
-}
-
-impl Lion8bit {
-    /// From `beta1`, `beta2` and `weight_decay`.
-    pub fn from_point(point: &Point) -> Result<Self, SubmissionError> {
-        Ok(Self {
-            beta1: fraction(point, "beta1")?,
-            beta2: fraction(point, "beta2")?,
-            weight_decay: non_negative(point, "weight_decay")?,
-        })
-    }
-}
-
-impl BlockRule<1> for Lion8bit {
+impl BlockRule<1> for Lion {
     const BOOKS: [Book; 1] = [Book::Signed];
-
-    fn rule(
-        &self,
-        learning_rate: f64,
-        _time: usize,
-    ) -> impl Fn(f32, f32, [f32; 1]) -> (f32, [f32; 1]) + Sync {
-        let rate = learning_rate as f32;
-        let keep = (1.0 - learning_rate * self.weight_decay) as f32;
-        let (beta1, fresh1) = (self.beta1 as f32, (1.0 - self.beta1) as f32);
-        let (beta2, fresh2) = (self.beta2 as f32, (1.0 - self.beta2) as f32);
-        move |p, g, [m]| {
-            let c = beta1 * m + fresh1 * g;
-            // A NaN stays one: a diverged run must not look sound.
-            let sign = f32::from(c > 0.0) - f32::from(c < 0.0);
-            let sign = if c.is_nan() { c } else { sign };
-            (p * keep - rate * sign, [beta2 * m + fresh2 * g])
-        }
-    }
 }
 
 /// The submission `lion_8bit`.
@@ -128,7 +90,7 @@ impl Submission for Lion8bitSubmission {
         trainee: &mut Trainee,
         context: &StartContext,
     ) -> Result<Box<dyn Algorithm>, SubmissionError> {
-        let rule = Lion8bit::from_point(&context.point)?;
+        let rule = Lion::new(&context.point, &context.hints)?;
         let optimizer = EightBit::optimizer(rule, &context.point, trainee)?;
         ScheduledOptimizer::cosine(optimizer, context)
     }

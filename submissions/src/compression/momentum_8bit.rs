@@ -11,8 +11,7 @@
 //! ```
 //! The parameter moves by the buffer before it is encoded again. A negative `b` never becomes 0. An entry
 //! whose gradient is not finite keeps its value, and its buffer becomes 0. The code book is in
-//! [`super::codebook`], the storage in [`super::eight_bit`]. burn has no such rule, so [`Momentum8bit`]
-//! is ours. Schedule: [`WarmupLinear`].
+//! [`super::codebook`], the storage in [`super::eight_bit`]. The rule is [`HeavyBall`]'s. Schedule: [`WarmupLinear`].
 //!
 //! # Hyperparameters
 //! | name | default | search |
@@ -44,6 +43,8 @@
 use super::codebook::Book;
 use super::eight_bit::{BlockRule, EightBit, state_bytes, with_storage};
 use crate::common::{PRETRAIN, fraction, non_negative, pass_options, with_regularisation};
+use crate::fused::Elementwise;
+use crate::optimizers::heavy_ball::HeavyBall;
 use crate::scheduled::ScheduledOptimizer;
 use crate::schedules::WarmupLinear;
 use velodrome_harness::contract::{
@@ -51,40 +52,8 @@ use velodrome_harness::contract::{
     SubmissionError, Trainee,
 };
 
-/// The update rule.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Momentum8bit {
-    /// Share of the buffer that is kept, in `[0, 1)`.
-    pub momentum: f64,
-    /// Coupled weight decay.
-    pub weight_decay: f64,
-}
-
-impl Momentum8bit {
-    /// From `momentum` and `weight_decay`.
-    pub fn from_point(point: &Point) -> Result<Self, SubmissionError> {
-        Ok(Self {
-            momentum: fraction(point, "momentum")?,
-            weight_decay: non_negative(point, "weight_decay")?,
-        })
-    }
-}
-
-impl BlockRule<1> for Momentum8bit {
+impl BlockRule<1> for HeavyBall {
     const BOOKS: [Book; 1] = [Book::Signed];
-
-    fn rule(
-        &self,
-        learning_rate: f64,
-        _time: usize,
-    ) -> impl Fn(f32, f32, [f32; 1]) -> (f32, [f32; 1]) + Sync {
-        let rate = learning_rate as f32;
-        let (momentum, decay) = (self.momentum as f32, self.weight_decay as f32);
-        move |p, g, [b]| {
-            let b = momentum * b + (g + decay * p);
-            (p - rate * b, [b])
-        }
-    }
 }
 
 /// The submission `momentum_8bit`.
@@ -123,7 +92,7 @@ impl Submission for Momentum8bitSubmission {
         trainee: &mut Trainee,
         context: &StartContext,
     ) -> Result<Box<dyn Algorithm>, SubmissionError> {
-        let rule = Momentum8bit::from_point(&context.point)?;
+        let rule = HeavyBall::new(&context.point, &context.hints)?;
         let optimizer = EightBit::optimizer(rule, &context.point, trainee)?;
         let algorithm = ScheduledOptimizer::new(optimizer, WarmupLinear::start(context)?)
             .with_options(pass_options(&context.point)?);

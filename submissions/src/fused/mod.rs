@@ -14,6 +14,9 @@ mod pass;
 
 pub use number::Number;
 
+pub(crate) use number::Entry;
+pub(crate) use pass::{EntryRule, entries};
+
 use crate::common::with_regularisation;
 use crate::scheduled::ScheduledOptimizer;
 use crate::schedules::{Schedule, WarmupCosine};

@@ -42,7 +42,7 @@ pub trait Number:
 
 /// One entry of a tensor in host memory.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Entry(pub f32);
+pub(crate) struct Entry(pub f32);
 
 /// A tensor on any device.
 #[derive(Debug, Clone)]

@@ -11,7 +11,10 @@ const CHUNK: usize = 1 << 14;
 const LANES: usize = 64;
 
 /// A rule at one step, for entries in host memory.
-trait EntryRule<const S: usize>: Fn(Entry, Entry, [Entry; S]) -> (Entry, [Entry; S]) + Sync {}
+pub(crate) trait EntryRule<const S: usize>:
+    Fn(Entry, Entry, [Entry; S]) -> (Entry, [Entry; S]) + Sync
+{
+}
 
 impl<F, const S: usize> EntryRule<S> for F where
     F: Fn(Entry, Entry, [Entry; S]) -> (Entry, [Entry; S]) + Sync
@@ -123,36 +126,42 @@ impl<'a, const S: usize> Work<'a, S> {
             // SAFETY: the processor has what the function is compiled for.
             return unsafe { self.chunk_avx2(rule) };
         }
-        self.entries(rule);
+        entries(rule, self.p, self.g, self.s);
     }
 
     /// The same instructions' results, bit for bit, with twice as many entries per instruction.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
     fn chunk_avx2(self, rule: &impl EntryRule<S>) {
-        self.entries(rule);
+        entries(rule, self.p, self.g, self.s);
     }
+}
 
-    #[inline(always)]
-    fn entries(mut self, rule: &impl EntryRule<S>) {
-        for start in (0..self.p.len()).step_by(LANES) {
-            let range = start..(start + LANES).min(self.p.len());
-            let mut p = lanes(&self.p[range.clone()]);
-            let g = lanes(&self.g[range.clone()]);
-            let mut s = self.s.each_ref().map(|x| lanes(&x[range.clone()]));
-            for j in 0..LANES {
-                let state = std::array::from_fn(|k| Entry(s[k][j]));
-                let (entry, state) = rule(Entry(p[j]), Entry(g[j]), state);
-                p[j] = entry.0;
-                for (s, entry) in s.iter_mut().zip(state) {
-                    s[j] = entry.0;
-                }
+/// A rule on entries, one by one in the order that they lie in; all slices have one length.
+#[inline(always)]
+pub(crate) fn entries<const S: usize>(
+    rule: &impl EntryRule<S>,
+    all_p: &mut [f32],
+    all_g: &[f32],
+    mut all_s: [&mut [f32]; S],
+) {
+    for start in (0..all_p.len()).step_by(LANES) {
+        let range = start..(start + LANES).min(all_p.len());
+        let mut p = lanes(&all_p[range.clone()]);
+        let g = lanes(&all_g[range.clone()]);
+        let mut s = all_s.each_ref().map(|x| lanes(&x[range.clone()]));
+        for j in 0..LANES {
+            let state = std::array::from_fn(|k| Entry(s[k][j]));
+            let (entry, state) = rule(Entry(p[j]), Entry(g[j]), state);
+            p[j] = entry.0;
+            for (s, entry) in s.iter_mut().zip(state) {
+                s[j] = entry.0;
             }
-            let n = range.len();
-            self.p[range.clone()].copy_from_slice(&p[..n]);
-            for (x, s) in self.s.iter_mut().zip(&s) {
-                x[range.clone()].copy_from_slice(&s[..n]);
-            }
+        }
+        let n = range.len();
+        all_p[range.clone()].copy_from_slice(&p[..n]);
+        for (x, s) in all_s.iter_mut().zip(&s) {
+            x[range.clone()].copy_from_slice(&s[..n]);
         }
     }
 }

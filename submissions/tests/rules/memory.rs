@@ -7,8 +7,8 @@ use velodrome_harness::contract::{State, Submission};
 use velodrome_submissions::all;
 use velodrome_submissions::compression::adamw_8bit::{Adam8bit, AdamW8bit};
 use velodrome_submissions::compression::eight_bit::{BlockRule, EightBit, Layout};
-use velodrome_submissions::compression::lion_8bit::Lion8bit;
-use velodrome_submissions::compression::momentum_8bit::Momentum8bit;
+use velodrome_submissions::optimizers::heavy_ball::HeavyBall;
+use velodrome_submissions::optimizers::lion::Lion;
 
 pub fn by_name(name: &str) -> Arc<dyn Submission> {
     let mut all = all().into_iter();
@@ -26,12 +26,12 @@ const ADAM: AdamW8bit = AdamW8bit {
     epsilon: 1e-8,
     weight_decay: 0.1,
 };
-const LION: Lion8bit = Lion8bit {
+const LION: Lion = Lion {
     beta1: 0.9,
     beta2: 0.99,
     weight_decay: 0.1,
 };
-const MOMENTUM: Momentum8bit = Momentum8bit {
+const MOMENTUM: HeavyBall = HeavyBall {
     momentum: 0.9,
     weight_decay: 1e-4,
 };
