@@ -44,7 +44,7 @@
 
 use super::codebook::Book;
 use super::eight_bit::{BlockRule, EightBit, state_bytes, with_storage};
-use crate::common::{PRETRAIN, fraction, non_negative, with_regularisation};
+use crate::common::{PRETRAIN, with_regularisation};
 use crate::fused::Elementwise;
 use crate::optimizers::lion::Lion;
 use crate::scheduled::ScheduledOptimizer;

@@ -42,7 +42,7 @@
 
 use super::codebook::Book;
 use super::eight_bit::{BlockRule, EightBit, state_bytes, with_storage};
-use crate::common::{PRETRAIN, fraction, non_negative, pass_options, with_regularisation};
+use crate::common::{PRETRAIN, pass_options, with_regularisation};
 use crate::fused::Elementwise;
 use crate::optimizers::heavy_ball::HeavyBall;
 use crate::scheduled::ScheduledOptimizer;
