@@ -2,7 +2,7 @@
 //!
 //! One file per submission, grouped by what it changes: [`optimizers`] (the update rule),
 //! [`averaging`] (the weights that are evaluated), [`compression`] (how the state is stored),
-//! [`self_tuning`] (what learns hyperparameters or reparameterisations beside the weights).
+//! [`objectives`] (what is minimised), [`self_tuning`] (what learns hyperparameters or reparameterisations beside the weights).
 //! [`schedules`] holds learning rates as functions of the step, [`fused`] what turns an elementwise
 //! rule into a submission, [`scheduled`] the algorithm that most optimizers race in, [`flat`] state
 //! that algorithms hold themselves, [`linalg`] decompositions of matrices, and [`common`] what the
@@ -23,6 +23,7 @@ pub mod compression;
 pub mod flat;
 pub mod fused;
 pub mod linalg;
+pub mod objectives;
 pub mod optimizers;
 pub mod references;
 pub mod restarts;
@@ -43,6 +44,7 @@ use compression::adamw_8bit::AdamW8bitSubmission;
 use compression::lion_8bit::Lion8bitSubmission;
 use compression::momentum_8bit::Momentum8bitSubmission;
 use fused::Racing;
+use objectives::loss_reweighting::LossReweightingSubmission;
 use optimizers::adabelief::AdaBelief;
 use optimizers::adafactor::AdafactorSubmission;
 use optimizers::adamg::AdamG;
@@ -128,6 +130,7 @@ pub fn all() -> Vec<Arc<dyn Submission>> {
         Arc::new(GaLoreSubmission),
         Arc::new(SophiaSubmission),
         Arc::new(WeightCompanderSubmission),
+        Arc::new(LossReweightingSubmission),
     ]
 }
 

@@ -10,6 +10,7 @@ mod lion_k;
 mod manuals;
 mod matrix_rules;
 mod memory;
+mod objectives;
 mod probe;
 mod procedures;
 mod resume;

@@ -106,6 +106,8 @@ fn a_hyperparameter_out_of_range_is_an_error_that_names_it() {
             ("horizon_factor_1", 0.0),
             ("ema_beta", 1.0),
             ("burn_in_factor", 1.0),
+            ("temperature", 0.0),
+            ("strategy", 1.5),
             ("every_factor", -0.1),
             ("epsilon", -1.0),
             ("momentum", 1.5),

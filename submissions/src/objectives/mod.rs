@@ -1,0 +1,4 @@
+//! Algorithms that change what is minimised: weights of examples, losses in the place of the
+//! workload's own. Evaluations keep the workload's measures.
+
+pub mod loss_reweighting;
