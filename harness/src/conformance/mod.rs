@@ -1,27 +1,23 @@
 //! Conformance: does a submission keep the contract?
 //!
-//! Each check trains a small model (an embedding, a linear map, a layer norm, a head) on a fixed
-//! task, so that authors learn of a forgotten piece of state in a second and not after a crash
+//! Each check trains a small model (an embedding, a linear map, a kernel of four axes, a layer norm,
+//! a head, a gain of one entry) on a fixed task, so that authors learn of a forgotten piece of state in a second and not after a crash
 //! on the third day of a race.
 
 mod given;
 pub mod golden;
+mod probe;
+mod survival;
 
 use crate::contract::{
-    Algorithm, Batch, HostBatch, HostField, HostValues, ModelError, Network, ParamKind, Pass,
-    Point, Predictions, Queue, Ruleset, StartContext, State, StepContext, Submission,
-    SubmissionError, Trained, Trainee,
+    Algorithm, Point, Ruleset, StartContext, State, StepContext, Submission, SubmissionError,
+    Trained, Trainee,
 };
-use burn::module::Module;
-use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::Device;
-use burn::tensor::activation::relu;
+use probe::{Line, Probe, batch};
 use serde::Serialize;
-use velodrome_results::measures::Measures;
 
 const STEPS: u64 = 24;
-const CLASSES: usize = 3;
-const WORDS: usize = 12;
 
 /// One check and how it went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -37,7 +33,7 @@ pub struct Check {
 /// Runs all checks on `device` (without autodiff).
 pub fn check_submission(submission: &dyn Submission, device: &Device) -> Vec<Check> {
     let lab = Lab { submission, device };
-    vec![
+    let mut checks = vec![
         lab.description(),
         lab.search_space(),
         lab.trains(),
@@ -45,105 +41,31 @@ pub fn check_submission(submission: &dyn Submission, device: &Device) -> Vec<Che
         lab.resumes(),
         lab.evaluation_is_harmless(),
         lab.whole_space_runs(),
-    ]
-}
-
-/// The model of the checks.
-#[derive(Module, Debug)]
-struct Probe {
-    embedding: Embedding,
-    hidden: Linear,
-    norm: LayerNorm,
-    head: Linear,
-}
-
-impl Probe {
-    fn new(device: &Device) -> Self {
-        Self {
-            embedding: EmbeddingConfig::new(WORDS, 8).init(device),
-            hidden: LinearConfig::new(8, 8).init(device),
-            norm: LayerNormConfig::new(8).init(device),
-            head: LinearConfig::new(8, CLASSES).init(device),
-        }
-    }
-}
-
-impl Network for Probe {
-    fn predictions(&self, batch: &Batch, _pass: &mut Pass) -> Result<Predictions, ModelError> {
-        let n = batch.len();
-        let words = batch.int::<1>("word")?.reshape([n, 1]);
-        let x = self.embedding.forward(words).reshape([n, 8]);
-        let x = self.norm.forward(relu(self.hidden.forward(x)));
-        Ok(Predictions {
-            logits: self.head.forward(x),
-            labels: batch.int::<1>("label")?,
-            units_per_example: 1,
-            label_smoothing: 0.0,
-        })
-    }
-
-    fn evaluate(&self, batches: &mut dyn Iterator<Item = Batch>) -> Result<Measures, ModelError> {
-        let (mut sum, mut n) = (0.0, 0);
-        for batch in batches {
-            let losses = self.losses(&batch, &mut Pass::evaluation())?;
-            sum += f64::from(losses.sum().into_scalar::<f32>());
-            n += batch.len();
-        }
-        Ok([("loss".to_string(), sum / n.max(1) as f64)].into())
-    }
-
-    fn kind_of(path: &str) -> Option<ParamKind> {
-        (path == "head.weight").then_some(ParamKind::Head)
-    }
-}
-
-/// Batch number `step` of the task: words whose class is a fixed function of the word.
-fn batch(step: u64, examples: usize, device: &Device) -> Batch {
-    let words: Vec<i32> = (0..examples as u64)
-        .map(|i| ((step * 5 + i * 7) % WORDS as u64) as i32)
-        .collect();
-    let labels = words.iter().map(|w| (w * w) % CLASSES as i32).collect();
-    let field = |name, values| HostField {
-        name,
-        shape: vec![examples],
-        values: HostValues::Int(values),
-    };
-    let ids = words.iter().map(|&w| w as usize).collect();
-    let host = HostBatch {
-        fields: vec![field("word", words), field("label", labels)],
-        examples,
-        units: examples,
-    };
-    Batch::from_host(host, ids, device)
-}
-
-/// A queue over [`batch`].
-struct Line<'a> {
-    next: u64,
-    examples: usize,
-    device: &'a Device,
-}
-
-impl Queue for Line<'_> {
-    fn next(&mut self) -> Result<Batch, SubmissionError> {
-        self.next += 1;
-        Ok(batch(self.next - 1, self.examples, self.device))
-    }
-
-    fn batch_size(&self) -> usize {
-        self.examples
-    }
-
-    fn set_batch_size(&mut self, examples: usize) {
-        self.examples = examples.max(1);
-    }
+        lab.state_bytes(),
+        lab.zero_gradients(),
+        lab.frozen_parameters(),
+        lab.batch_size(),
+        lab.not_a_number(),
+    ];
+    checks.extend(lab.claims());
+    checks
 }
 
 /// What a run of the checks leaves: the values of all parameters, and the loss.
-#[derive(PartialEq)]
 struct Left {
     values: Vec<Vec<f32>>,
     loss: f64,
+}
+
+/// Equal to the bit; weights that are not numbers equal themselves.
+impl PartialEq for Left {
+    fn eq(&self, other: &Self) -> bool {
+        let bits = |left: &Self| -> Vec<Vec<u32>> {
+            let row = |v: &Vec<f32>| v.iter().map(|x| x.to_bits()).collect();
+            left.values.iter().map(row).collect()
+        };
+        self.loss.to_bits() == other.loss.to_bits() && bits(self) == bits(other)
+    }
 }
 
 /// A trial in miniature.
@@ -153,6 +75,12 @@ struct Ride<'a> {
     queue: Line<'a>,
 }
 
+/// The values of all parameters, in order.
+fn host(trainee: &Trainee) -> Vec<Vec<f32>> {
+    let read = |v: burn::tensor::Tensor<1>| v.into_data().convert::<f32>().iter::<f32>().collect();
+    trainee.values().into_iter().map(read).collect()
+}
+
 struct Lab<'a> {
     submission: &'a dyn Submission,
     device: &'a Device,
@@ -160,9 +88,19 @@ struct Lab<'a> {
 
 impl<'a> Lab<'a> {
     fn begin(&self, point: Point) -> Result<Ride<'a>, SubmissionError> {
+        self.begin_with(point, |_| {})
+    }
+
+    /// A ride on a trainee that `prepare` was given first.
+    fn begin_with(
+        &self,
+        point: Point,
+        prepare: impl FnOnce(&mut Trainee),
+    ) -> Result<Ride<'a>, SubmissionError> {
         self.device.seed(1);
         let model = Trained::new(Probe::new(&self.device.clone().autodiff()));
         let mut trainee = Trainee::new(Box::new(model), self.device.clone(), 3);
+        prepare(&mut trainee);
         let rulesets = self.submission.describe().rulesets;
         let context = StartContext {
             point,
@@ -180,6 +118,7 @@ impl<'a> Lab<'a> {
             queue: Line {
                 next: 0,
                 examples: 12,
+                factor: 1.0,
                 device: self.device,
             },
         })
@@ -201,14 +140,9 @@ impl<'a> Lab<'a> {
 
     fn left(&self, ride: &mut Ride<'a>) -> Result<Left, SubmissionError> {
         ride.algorithm.prepare_for_eval(&mut ride.trainee)?;
-        let mut all = (0..4).map(|i| batch(i, 12, self.device));
+        let mut all = (0..4).map(|i| batch(i, 12, 1.0, self.device));
         let measures = ride.trainee.evaluate(&mut all)?;
-        let values = ride
-            .trainee
-            .values()
-            .into_iter()
-            .map(|v| v.into_data().convert::<f32>().iter::<f32>().collect())
-            .collect();
+        let values = host(&ride.trainee);
         ride.algorithm.after_eval(&mut ride.trainee)?;
         Ok(Left {
             values,
