@@ -48,10 +48,15 @@ pub(super) fn execute(
     match format {
         Format::Json => console.print_json(&rows)?,
         Format::Text => {
-            let header = ["", "file", "optimizer", "largest error", "of tolerance", ""];
+            let header = ["", "file", "optimizer", "largest error", "of tolerance"];
             let cells = rows.iter().map(cells).collect();
             let table = console.table(&header, cells);
             console.print(table)?;
+            for row in rows.iter().filter(|r| !r.message.is_empty()) {
+                let about = row.message.strip_prefix(&format!("{}: ", row.file));
+                let about = about.unwrap_or(&row.message);
+                console.print(format!("{}: {about}\n", row.file))?;
+            }
         }
     }
     if failed > 0 {
@@ -71,7 +76,6 @@ fn cells(row: &Row) -> Vec<String> {
         row.optimizer.clone().unwrap_or_else(|| "-".into()),
         number(row.max_error),
         share.map_or_else(|| "-".into(), |x| format!("{:.0} %", 100.0 * x)),
-        row.message.clone(),
     ]
 }
 
