@@ -34,6 +34,15 @@ pub fn pass_options(point: &Point) -> Result<PassOptions, SubmissionError> {
     })
 }
 
+/// Options of the training passes from `dropout` alone, in `[0, 1)`: for losses that have no use for
+/// smoothed labels.
+pub fn pass_options_without_smoothing(point: &Point) -> Result<PassOptions, SubmissionError> {
+    Ok(PassOptions {
+        dropout: Some(fraction(point, "dropout")?),
+        ..PassOptions::default()
+    })
+}
+
 /// The hyperparameter `name`, which must be finite and not negative: learning rates, weight decay,
 /// epsilon.
 pub fn non_negative(point: &Point, name: &str) -> Result<f64, SubmissionError> {

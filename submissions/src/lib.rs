@@ -44,6 +44,8 @@ use compression::adamw_8bit::AdamW8bitSubmission;
 use compression::lion_8bit::Lion8bitSubmission;
 use compression::momentum_8bit::Momentum8bitSubmission;
 use fused::Racing;
+use objectives::aldr_kl::AldrKlSubmission;
+use objectives::ldr_kl::LdrKlSubmission;
 use objectives::loss_reweighting::LossReweightingSubmission;
 use optimizers::adabelief::AdaBelief;
 use optimizers::adafactor::AdafactorSubmission;
@@ -131,6 +133,8 @@ pub fn all() -> Vec<Arc<dyn Submission>> {
         Arc::new(SophiaSubmission),
         Arc::new(WeightCompanderSubmission),
         Arc::new(LossReweightingSubmission),
+        Arc::new(LdrKlSubmission),
+        Arc::new(AldrKlSubmission),
     ]
 }
 

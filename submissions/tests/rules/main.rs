@@ -15,4 +15,5 @@ mod probe;
 mod procedures;
 mod resume;
 mod self_tuning;
+mod softmax_regression;
 mod subspaces;

@@ -108,6 +108,10 @@ fn a_hyperparameter_out_of_range_is_an_error_that_names_it() {
             ("burn_in_factor", 1.0),
             ("temperature", 0.0),
             ("strategy", 1.5),
+            ("lambda", 0.0),
+            ("margin", -0.1),
+            ("normalise", 0.5),
+            ("estimator", 2.0),
             ("every_factor", -0.1),
             ("epsilon", -1.0),
             ("momentum", 1.5),
@@ -187,6 +191,8 @@ fn state_sizes_are_those_of_the_manuals() {
         ("lawa_queue", Box::new(flat(8 + 40))),
         ("lawa_ema", Box::new(flat(12))),
         ("sam", Box::new(flat(8))),
+        // Beside 4 bytes for each training example, where the model has class scores.
+        ("aldr_kl", Box::new(flat(8))),
     ];
     let (shapes, initial) = probe::start();
     for submission in all() {
