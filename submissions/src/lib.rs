@@ -74,6 +74,7 @@ use optimizers::nesterov::Nesterov;
 use optimizers::prodigy::ProdigySubmission;
 use optimizers::radam::RAdam;
 use optimizers::sam::SamSubmission;
+use optimizers::shampoo::ShampooSubmission;
 use optimizers::soap::SoapSubmission;
 use optimizers::sophia::SophiaSubmission;
 use restarts::nadamw_sequential::NAdamWSequentialSubmission;
@@ -128,6 +129,7 @@ pub fn all() -> Vec<Arc<dyn Submission>> {
         Arc::new(Racing::<NadamP, 2>::new()),
         Arc::new(CyclicLrSubmission),
         Arc::new(NAdamWSequentialSubmission),
+        Arc::new(ShampooSubmission),
         Arc::new(SoapSubmission),
         Arc::new(GaLoreSubmission),
         Arc::new(SophiaSubmission),

@@ -24,13 +24,13 @@ impl Blocks {
         }
     }
 
-    /// The axes merged as long as the product of neighbours stays within `limit`, from the first on
-    /// (axes of side 1 vanish); then cut.
-    pub fn merged(shape: &[usize], limit: usize) -> Self {
+    /// Neighbouring axes merged as long as their product stays within `merge`, from the last on (axes
+    /// of side 1 vanish); then cut at `limit`.
+    pub fn merged(shape: &[usize], merge: usize, limit: usize) -> Self {
         let mut merged = Vec::new();
         let mut product = 1;
-        for &side in shape {
-            if product * side <= limit {
+        for &side in shape.iter().rev() {
+            if product * side <= merge {
                 product *= side;
             } else {
                 if product > 1 {
@@ -42,6 +42,7 @@ impl Blocks {
         if product > 1 || merged.is_empty() {
             merged.push(product);
         }
+        merged.reverse();
         Self::new(&merged, limit)
     }
 

@@ -71,13 +71,24 @@ pub fn orthonormal(matrix: Tensor<2>) -> Option<Tensor<2>> {
     (host.nrows() >= host.ncols() && !host.is_empty()).then(|| to_device(&host.qr().q(), &device))
 }
 
-/// `(matrix + ridge largest-eigenvalue I)^(-1/root)` of a symmetric matrix without negative
-/// eigenvalues (those from rounding count as 0). `None` for a matrix of zeros without a ridge.
+/// `(matrix + ridge I)^(-1/root)` of a symmetric matrix without negative eigenvalues (those from
+/// rounding count as 0). `None` for a matrix of zeros without a ridge.
 pub fn inverse_root(matrix: Tensor<2>, root: f64, ridge: Ridge) -> Option<Tensor<2>> {
+    inverse_root_and_ridge(matrix, root, ridge).map(|(root, _)| root)
+}
+
+/// [`inverse_root`], and the number that the ridge added to the diagonal.
+pub fn inverse_root_and_ridge(
+    matrix: Tensor<2>,
+    root: f64,
+    ridge: Ridge,
+) -> Option<(Tensor<2>, f64)> {
     let device = matrix.device();
     let found = eigen(to_host(matrix)?)?;
-    let scaled = scale(&found.vectors, &inverse_powers(&found.values, root, ridge)?);
-    Some(to_device(&(scaled * found.vectors.transpose()), &device))
+    let added = ridge.of(&found.values);
+    let scaled = scale(&found.vectors, &inverse_powers(&found.values, root, added)?);
+    let root = to_device(&(scaled * found.vectors.transpose()), &device);
+    Some((root, added))
 }
 
 /// What is added to the diagonal before a root is taken.
@@ -89,12 +100,17 @@ pub enum Ridge {
     Relative(f64),
 }
 
-fn inverse_powers(values: &[f64], root: f64, ridge: Ridge) -> Option<Vec<f64>> {
-    let largest = values.first().copied().unwrap_or_default().max(0.0);
-    let added = match ridge {
-        Ridge::Absolute(x) => x,
-        Ridge::Relative(share) => share * largest,
-    };
+impl Ridge {
+    /// The number to add, for eigenvalues from the largest on.
+    fn of(self, values: &[f64]) -> f64 {
+        match self {
+            Ridge::Absolute(x) => x,
+            Ridge::Relative(share) => share * values.first().copied().unwrap_or_default().max(0.0),
+        }
+    }
+}
+
+fn inverse_powers(values: &[f64], root: f64, added: f64) -> Option<Vec<f64>> {
     let power = |x: &f64| (x.max(0.0) + added).powf(-1.0 / root);
     let powers: Vec<f64> = values.iter().map(power).collect();
     powers.iter().all(|x| x.is_finite()).then_some(powers)

@@ -23,5 +23,6 @@ pub mod parts;
 pub mod prodigy;
 pub mod radam;
 pub mod sam;
+pub mod shampoo;
 pub mod soap;
 pub mod sophia;

@@ -100,3 +100,18 @@ pub fn rectification(beta2: f64, time: usize) -> Option<f64> {
 pub fn norm<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
     tensor.square().sum().sqrt()
 }
+
+/// Keeps norms that are divided by away from zero, as AlgoPerf's Shampoo does.
+const LEAST_NORM: f64 = 1e-25;
+
+/// `direction` with the Euclidean norm of `graft`; zero where `direction` is.
+pub fn graft<const D: usize>(direction: Tensor<D>, graft: Tensor<D>) -> Tensor<D> {
+    let factor = norm(graft) / norm(direction.clone()).add_scalar(LEAST_NORM);
+    direction * factor.reshape([1; D])
+}
+
+/// `tensor` divided by its Euclidean norm; zero where `tensor` is.
+pub fn normalized<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    let length = norm(tensor.clone()).add_scalar(LEAST_NORM);
+    tensor / length.reshape([1; D])
+}

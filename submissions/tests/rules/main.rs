@@ -15,5 +15,6 @@ mod probe;
 mod procedures;
 mod resume;
 mod self_tuning;
+mod shampoo;
 mod softmax_regression;
 mod subspaces;

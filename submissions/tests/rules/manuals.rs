@@ -122,6 +122,12 @@ fn a_hyperparameter_out_of_range_is_an_error_that_names_it() {
             ("slope", 0.0),
             ("learn_shape", 0.5),
             ("warmup_factor", 2.0),
+            ("matrix_epsilon", 0.0),
+            ("block_size", 0.0),
+            ("merge_limit", 1.5),
+            ("max_side", 0.0),
+            ("precondition_frequency", 0.5),
+            ("start", 0.0),
         ] {
             let mut context = context(submission.as_ref(), 10);
             if context.point.get(name).is_err() {

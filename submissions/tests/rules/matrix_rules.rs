@@ -123,10 +123,15 @@ fn blocks_cut_and_join_without_loss() {
     let pieces = Blocks::new(&[2, 4], 2).split(flat);
     assert_eq!(read(&pieces[1]), [2.0, 3.0, 6.0, 7.0]);
     assert_eq!(
-        Blocks::merged(&[4, 3, 5, 2], 16),
-        Blocks::new(&[12, 10], 16)
+        Blocks::merged(&[4, 3, 5, 2], 16, 8),
+        Blocks::new(&[12, 10], 8)
     );
-    assert_eq!(Blocks::merged(&[1, 1], 16), Blocks::new(&[1], 16));
+    // From the last axis on: a convolution's window joins its inputs.
+    assert_eq!(
+        Blocks::merged(&[16, 4, 3, 3], 40, 40),
+        Blocks::new(&[16, 36], 40)
+    );
+    assert_eq!(Blocks::merged(&[1, 1], 16, 16), Blocks::new(&[1], 16));
 }
 
 fn soap(pairs: &[(&str, f64)]) -> Soap {
