@@ -237,7 +237,7 @@ impl Submission for SophiaSubmission {
 
     fn search_space(&self) -> SearchSpace {
         let space = SearchSpace::new()
-            .log_uniform("learning_rate", 1e-4, 1e-2, 2e-3)
+            .log_uniform("learning_rate", 1e-4, 1e-2, 1e-3)
             .one_minus_log_uniform("beta1", 0.02, 0.2, 0.965)
             .fixed("beta2", 0.99)
             .log_uniform("gamma", 5e-3, 0.1, 0.05)
