@@ -79,6 +79,7 @@ use optimizers::soap::SoapSubmission;
 use optimizers::sophia::SophiaSubmission;
 use restarts::nadamw_sequential::NAdamWSequentialSubmission;
 use schedules::cyclic_lr::CyclicLrSubmission;
+use self_tuning::stn::StnSubmission;
 use self_tuning::weight_compander::WeightCompanderSubmission;
 use std::sync::Arc;
 use subspaces::frugal::FrugalSubmission;
@@ -137,6 +138,7 @@ pub fn all() -> Vec<Arc<dyn Submission>> {
         Arc::new(LossReweightingSubmission),
         Arc::new(LdrKlSubmission),
         Arc::new(AldrKlSubmission),
+        Arc::new(StnSubmission),
     ]
 }
 

@@ -52,12 +52,13 @@ use crate::flat;
 use crate::fused::{self, Fused, Now};
 use crate::optimizers::adamw::AdamW;
 use crate::schedules::{Schedule, WarmupCosine};
+use crate::self_tuning::{is_kernel, outputs};
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, Tensor, TensorData};
 use std::f64::consts::FRAC_PI_2;
 use velodrome_harness::contract::{
-    Algorithm, Batch, Claim, Description, Gradients, ParamInfo, ParamKind, PassOptions, Point,
-    SearchSpace, StartContext, State, StepContext, Submission, SubmissionError, Trainee,
+    Algorithm, Batch, Claim, Description, Gradients, ParamInfo, PassOptions, Point, SearchSpace,
+    StartContext, State, StepContext, Submission, SubmissionError, Trainee,
 };
 
 /// Name of the optimizer's entry in the saved state.
@@ -172,23 +173,6 @@ impl Kernel {
         self.map = Compander { log_a, log_b };
         self.averages = [m_a, s_a, m_b, s_b];
     }
-}
-
-/// Length of the axis of outputs of a kernel.
-fn outputs(info: &ParamInfo) -> usize {
-    let axis = match info.fan_in_axis {
-        Some(0) => info.shape.last(),
-        _ => info.shape.first(),
-    };
-    axis.copied().unwrap_or(1).max(1)
-}
-
-fn is_kernel(info: &ParamInfo) -> bool {
-    let kernel = matches!(
-        info.kind,
-        ParamKind::Matrix | ParamKind::Head | ParamKind::Convolution
-    );
-    kernel && info.trainable && !info.is_empty()
 }
 
 /// AdamW behind companders.
@@ -378,14 +362,9 @@ impl Submission for WeightCompanderSubmission {
     }
 
     fn state_bytes(&self, params: &[ParamInfo], _point: &Point) -> Option<u64> {
-        let trainable = params.iter().filter(|p| p.trainable);
-        let of = |p: &ParamInfo| 8 * p.len() as u64;
-        let kernel = |p: &ParamInfo| 4 * p.len() as u64 + 24;
-        Some(
-            trainable
-                .map(|p| of(p) + if is_kernel(p) { kernel(p) } else { 0 })
-                .sum(),
-        )
+        let kernels = params.iter().filter(|p| is_kernel(p));
+        let more: u64 = kernels.map(|p| 4 * p.len() as u64 + 24).sum();
+        Some(flat::bytes_per_entry(params, 2) + more)
     }
 
     fn claims(&self) -> Vec<Claim> {

@@ -17,4 +17,5 @@ mod resume;
 mod self_tuning;
 mod shampoo;
 mod softmax_regression;
+mod stn;
 mod subspaces;

@@ -1,4 +1,4 @@
-//! Weight Compander and self-tuning networks against values, limits and invariances of their sources.
+//! Weight Compander against values, limits and invariances of its source.
 
 use crate::probe;
 use crate::resume::context;
