@@ -88,6 +88,14 @@ pub fn position(trainee: &Trainee) -> Vec<f64> {
         .collect()
 }
 
+/// Fixed numbers in -1..1 without structure, shape `[rows, columns]`; others for each `t`.
+pub fn gradient(t: u32, rows: usize, columns: usize) -> Tensor<2> {
+    let entry = |i: usize| (i * i) as f64 + f64::from(t) * (7 * i + 1) as f64;
+    let entries = (0..rows * columns).map(|i| entry(i).sin() as f32).collect();
+    let data = TensorData::new(entries, [rows, columns]);
+    Tensor::from_data(data, &Device::flex())
+}
+
 /// Where `steps` steps of an elementwise rule lead from (1, -2) on the bowl of (2 1; 1 5), at a
 /// learning rate of 0.01.
 pub fn descend<R: Rule<S>, const S: usize>(

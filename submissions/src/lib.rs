@@ -54,6 +54,7 @@ use optimizers::adamw::AdamW;
 use optimizers::adan::Adan;
 use optimizers::ademamix::AdEmaMix;
 use optimizers::amos::AmosSubmission;
+use optimizers::caspr::CasprSubmission;
 use optimizers::galore::GaLoreSubmission;
 use optimizers::generalized_adam::GeneralizedAdam;
 use optimizers::heavy_ball::HeavyBall;
@@ -131,6 +132,7 @@ pub fn all() -> Vec<Arc<dyn Submission>> {
         Arc::new(CyclicLrSubmission),
         Arc::new(NAdamWSequentialSubmission),
         Arc::new(ShampooSubmission),
+        Arc::new(CasprSubmission),
         Arc::new(SoapSubmission),
         Arc::new(GaLoreSubmission),
         Arc::new(SophiaSubmission),

@@ -44,14 +44,15 @@
 //! The 8-bit states and the updates layer by layer of the paper are not built.
 
 use super::parts::{bias_correction, decay, ema};
+use crate::bowl;
 use crate::common::{PRETRAIN, fraction, non_negative, positive, whole, with_regularisation};
 use crate::linalg;
 use crate::scheduled::ScheduledOptimizer;
 use burn::optim::{ModuleOptimizer, Optimizer, RecordState};
 use burn::tensor::{Device, Tensor};
 use velodrome_harness::contract::{
-    Algorithm, Description, ParamInfo, ParamKind, Point, SearchSpace, StartContext, Submission,
-    SubmissionError, Trainee,
+    Algorithm, Claim, Description, ParamInfo, ParamKind, Point, SearchSpace, StartContext,
+    Submission, SubmissionError, Trainee,
 };
 
 /// The update rule.
@@ -244,6 +245,14 @@ impl Submission for GaLoreSubmission {
         Some(params.iter().filter(|p| p.trainable).map(bytes).sum())
     }
 
+    fn claims(&self) -> Vec<Claim> {
+        vec![Claim {
+            statement: "without decay a matrix moves by at most `rank` directions in a period, and by \
+                        more in two",
+            check: moves_in_few_directions,
+        }]
+    }
+
     fn start(
         &self,
         trainee: &mut Trainee,
@@ -257,4 +266,35 @@ impl Submission for GaLoreSubmission {
         );
         ScheduledOptimizer::cosine(optimizer, context)
     }
+}
+
+fn moves_in_few_directions() -> Result<(bool, String), SubmissionError> {
+    let projection = Projection {
+        rank: 2,
+        update_gap: 8,
+        scale: 1.0,
+    };
+    let rule = GaLore {
+        weight_decay: 0.0,
+        projection: Some(projection),
+        ..GaLore::from_point(&GaLoreSubmission.search_space().default_point())?
+    };
+    // Squares of the singular values of what 7 by 6 weights moved by, as shares of the largest.
+    let shares = |steps| {
+        let (mut tensor, mut state) = (bowl::gradient(0, 7, 6).mul_scalar(0.0), None);
+        for t in 0..steps {
+            (tensor, state) = rule.step(0.01, tensor, bowl::gradient(t, 7, 6), state);
+        }
+        let moved = linalg::to_host(tensor)?;
+        let values = linalg::eigen(moved.transpose() * moved)?.values;
+        Some((
+            values.get(2)? / values.first()?,
+            values.get(3)? / values.first()?,
+        ))
+    };
+    let missing = || SubmissionError::from("nothing to decompose");
+    let one = shares(8).ok_or_else(missing)?;
+    let two = shares(16).ok_or_else(missing)?;
+    let found = format!("third and fourth share: {one:?} after a period, {two:?} after two");
+    Ok((one.0.abs() < 1e-10 && two.1 > 1e-6, found))
 }

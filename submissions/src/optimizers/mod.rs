@@ -7,6 +7,7 @@ pub mod adamw;
 pub mod adan;
 pub mod ademamix;
 pub mod amos;
+pub mod caspr;
 pub mod curvature;
 pub mod galore;
 pub mod generalized_adam;

@@ -57,11 +57,12 @@
 //! does in its memory layout.
 
 use super::parts::{ema, graft, normalized};
+use crate::bowl;
 use crate::common::{PRETRAIN, fraction, non_negative, positive, whole, with_regularisation};
 use crate::linalg::{self, Blocks, Ridge};
 use crate::scheduled::ScheduledOptimizer;
 use burn::optim::{Optimizer, RecordState};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use velodrome_harness::contract::{
     Algorithm, Claim, Description, ParamInfo, Point, SearchSpace, StartContext, Submission,
     SubmissionError, Trainee,
@@ -321,10 +322,7 @@ fn tenth(block_size: usize) -> Result<[Vec<f32>; 2], SubmissionError> {
         frequency: 3,
         ..Shampoo::from_point(&space.default_point())?
     };
-    let gradient = |t: u32| {
-        let entries = (0..30).map(|i| (f64::from(i * i + 7 * t * i + t)).sin() as f32);
-        Tensor::<2>::from_data(TensorData::new(entries.collect(), [6, 5]), &Device::flex())
-    };
+    let gradient = |t| bowl::gradient(t, 6, 5);
     let mut state = rule.begin(&gradient(0));
     let mut last = [Vec::new(), Vec::new()];
     for t in 0..10 {

@@ -5,10 +5,12 @@
 
 mod constant;
 pub mod cyclic_lr;
+mod nested_cosine;
 mod warmup_cosine;
 mod warmup_linear;
 
 pub use constant::Constant;
+pub use nested_cosine::NestedCosine;
 pub use warmup_cosine::WarmupCosine;
 pub use warmup_linear::WarmupLinear;
 

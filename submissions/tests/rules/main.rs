@@ -3,6 +3,7 @@
 
 mod averages;
 mod averaging;
+mod caspr;
 mod closed_forms;
 mod curvature;
 mod goldens;

@@ -62,6 +62,7 @@ mod beginning;
 pub use beginning::Beginning;
 
 use super::parts::{bias_correction, decay, ema};
+use crate::bowl;
 use crate::common::{PRETRAIN, fraction, non_negative, whole, with_regularisation};
 use crate::linalg;
 use crate::scheduled::ScheduledOptimizer;
@@ -70,7 +71,7 @@ use burn::optim::{Optimizer, RecordState};
 use burn::tensor::{Device, Tensor};
 use std::sync::Arc;
 use velodrome_harness::contract::{
-    Algorithm, Description, ParamInfo, Point, SearchSpace, StartContext, Submission,
+    Algorithm, Claim, Description, ParamInfo, Point, SearchSpace, StartContext, Submission,
     SubmissionError, Trainee,
 };
 
@@ -312,6 +313,14 @@ impl Submission for SoapSubmission {
         Some(trainable.map(|p| rule.state_bytes(&p.shape)).sum())
     }
 
+    fn claims(&self) -> Vec<Claim> {
+        vec![Claim {
+            statement: "the first gradient moves nothing, the second does, and 40 of them leave the \
+                        bases orthonormal",
+            check: bases_stay_orthonormal,
+        }]
+    }
+
     fn start(
         &self,
         _trainee: &mut Trainee,
@@ -319,4 +328,31 @@ impl Submission for SoapSubmission {
     ) -> Result<Box<dyn Algorithm>, SubmissionError> {
         ScheduledOptimizer::cosine(Soap::from_point(&context.point)?, context)
     }
+}
+
+fn bases_stay_orthonormal() -> Result<(bool, String), SubmissionError> {
+    let rule = Soap::from_point(&SoapSubmission.search_space().default_point())?;
+    let start = bowl::gradient(99, 6, 5);
+    let (mut tensor, mut state) = (start.clone(), None);
+    let mut moved = Vec::new();
+    for t in 0..40 {
+        (tensor, state) = rule.step(0.01, tensor, bowl::gradient(t, 6, 5), state);
+        moved.push(largest(tensor.clone() - start.clone()));
+    }
+    let bases = state.map(|s| s.bases).unwrap_or_default();
+    let off = |q: &Tensor<2>| {
+        let gram = q.clone().transpose().matmul(q.clone());
+        largest(gram - Tensor::eye(q.dims()[1], &q.device()))
+    };
+    let skew = bases.iter().map(off).fold(0.0, f64::max);
+    let found = format!("moved by {:?}, bases off by {skew:.1e}", &moved[..2]);
+    Ok((
+        moved[0] == 0.0 && moved[1] > 1e-3 && bases.len() == 2 && skew < 1e-5,
+        found,
+    ))
+}
+
+/// Largest size of an entry.
+fn largest(tensor: Tensor<2>) -> f64 {
+    f64::from(tensor.abs().max().into_scalar::<f32>())
 }
