@@ -63,6 +63,85 @@ fn an_unknown_name_names_the_nearest() {
 }
 
 #[test]
+fn a_hyperparameter_out_of_range_names_file_field_and_range() {
+    let external = SUITE.replace("name = ", "ruleset = \"external\"\nname = ");
+    let with = |lines: &str| format!("{external}\n{lines}\n");
+    let cases: [(&str, &[&str]); 8] = [
+        // Line 14 opens the table, 15 is the first in it.
+        (
+            "[[points.adamw]]\nbeta1 = 1.5",
+            &[
+                "line 15",
+                "`points.adamw`",
+                "`beta1`",
+                "1.5",
+                "at least 0 and below 1",
+            ],
+        ),
+        (
+            "[[points.adamw]]\nlearning_rate = -1.0",
+            &["line 15", "`learning_rate`", "at least 0"],
+        ),
+        (
+            "[spaces.adamw]\nbeta3 = { scale = \"fixed\", value = 0.9 }",
+            &["line 15", "no hyperparameter `beta3`", "did you mean `beta"],
+        ),
+        (
+            "[spaces.adamw]\nbeta1 = { scale = \"uniform\", low = 0.5 }",
+            &["line 15", "`spaces.adamw.beta1`", "lacks the field `high`"],
+        ),
+        (
+            "[spaces.adamw]\nbeta1 = { low = 0.5, high = 0.6 }",
+            &["line 15", "lacks the field `scale`", "log_uniform"],
+        ),
+        (
+            "[spaces.adamw]\nbeta1 = { scale = \"uniform\", low = 0.5, high = 1.5 }",
+            &["line 15", "`beta1`", "1.5", "at least 0 and below 1"],
+        ),
+        (
+            "[spaces.adamw]\nbeta1 = { scale = \"unifrom\", low = 0.5, high = 0.6 }",
+            &["line 15", "`unifrom`", "did you mean `uniform`"],
+        ),
+        (
+            "[spaces.adamw]\nlearning_rate = { scale = \"log_uniform\", low = 1.0, high = 0.1 }",
+            &["line 15", "`learning_rate`", "not sound"],
+        ),
+    ];
+    for (lines, words) in cases {
+        let mut all = vec!["suite.toml"];
+        all.extend(words);
+        refuse(&with(lines), 2, &all);
+    }
+    // The default ruleset draws no points.
+    let text = format!("{SUITE}\n[spaces.adamw]\nbeta1 = {{ scale = \"fixed\", value = 0.9 }}\n");
+    refuse(&text, 2, &["line 14", "self-tuning"]);
+}
+
+#[test]
+fn a_suite_can_narrow_a_search_space() {
+    let text = SUITE.replace("name = ", "trials = 4\nruleset = \"external\"\nname = ");
+    let text = format!(
+        "{text}\n[spaces.adamw]\nbeta1 = {{ scale = \"choice\", values = [0.5, 0.6] }}\n\
+         learning_rate = {{ scale = \"log_uniform\", low = 1e-3, high = 2e-3 }}\n"
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let suite = suite(dir.path(), &text);
+    let mut command = velodrome();
+    command.arg("run").arg(&suite);
+    let plan = succeed(command.args(["--dry-run", "--format", "json"]));
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    let trials = plan["trials"].as_array().unwrap();
+    let mut adamw = 0;
+    for trial in trials.iter().filter(|t| t["submission"] == "adamw") {
+        adamw += 1;
+        let value = |name: &str| trial["point"][name].as_f64().unwrap();
+        assert!([0.5, 0.6].contains(&value("beta1")));
+        assert!((1e-3..=2e-3).contains(&value("learning_rate")));
+    }
+    assert_eq!((adamw, trials.len()), (4, 8));
+}
+
+#[test]
 fn a_device_that_is_not_there_is_an_error_that_says_what_to_do() {
     let text = format!("device = \"cuda\"\n{SUITE}");
     refuse(&text, 8, &["cuda", "--device flex"]);

@@ -189,15 +189,17 @@ impl Arguments {
         }
         if !self.submissions.is_empty() {
             suite.submissions = named(&self.submissions);
-            suite.points.retain(|name, _| {
-                self.submissions.contains(name.get_ref())
-                    || registry.submission(name.get_ref()).is_err()
-            });
+            let of_use = |name: &str| {
+                self.submissions.iter().any(|s| s == name) || registry.submission(name).is_err()
+            };
+            suite.points.retain(|name, _| of_use(name.get_ref()));
+            suite.spaces.retain(|name, _| of_use(name.get_ref()));
         }
         if let Some(ruleset) = self.ruleset {
             if ruleset == Ruleset::SelfTuning {
                 // A suite's number of trials is for its own ruleset.
                 suite.trials = 1;
+                suite.spaces.clear();
             }
             suite.ruleset = ruleset;
         }

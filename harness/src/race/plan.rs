@@ -3,8 +3,9 @@
 use super::device::{DeviceError, device};
 use super::fingerprint::{cores, hex, sha256_of, take};
 use super::halton;
+use super::spaces;
 use super::suite::{Cadence, Limits, Override, Suite, SuiteError};
-use crate::contract::{Point, Ruleset, SearchSpace, Submission, WorkloadSpec};
+use crate::contract::{Point, Ruleset, Submission, WorkloadSpec};
 use crate::registry::{Registry, RegistryError, nearest};
 use crate::seed::derive;
 use sha2::{Digest, Sha256};
@@ -94,19 +95,25 @@ pub fn plan(suite: &Suite, registry: &Registry) -> Result<Plan, PlanError> {
     check_list(suite, "submissions", &suite.submissions)?;
     check_keys(suite, "overrides", suite.overrides.keys(), &suite.workloads)?;
     check_keys(suite, "points", suite.points.keys(), &suite.submissions)?;
+    check_keys(suite, "spaces", suite.spaces.keys(), &suite.submissions)?;
     let executable = executable_hash().map_err(PlanError::Executable)?;
     let threads = suite.threads.unwrap_or_else(cores);
     let fingerprint = take(&suite.device, threads, &executable);
+    let mut points = Vec::new();
+    for submission in &submissions {
+        let studies = 1..=suite.studies;
+        let of_study = |study| points_of(suite, submission.as_ref(), study);
+        points.push(studies.map(of_study).collect::<Result<Vec<_>, _>>()?);
+    }
     let mut trials = Vec::new();
     for workload in &workloads {
         let spec = workload.spec();
         let change = find(&suite.overrides, &spec.name)
             .cloned()
             .unwrap_or_default();
-        for submission in &submissions {
-            for study in 1..=suite.studies {
-                let points = points_of(suite, submission.as_ref(), study)?;
-                for (trial, point) in (1..).zip(points) {
+        for (submission, studies) in submissions.iter().zip(&points) {
+            for (study, points) in (1..).zip(studies) {
+                for (trial, point) in (1..).zip(points.iter().cloned()) {
                     let mut record = blank(
                         suite,
                         &spec,
@@ -206,7 +213,7 @@ fn check_keys<'a>(
     Ok(())
 }
 
-fn find<'a, T>(map: &'a BTreeMap<Spanned<String>, T>, name: &str) -> Option<&'a T> {
+pub(super) fn find<'a, T>(map: &'a BTreeMap<Spanned<String>, T>, name: &str) -> Option<&'a T> {
     map.iter()
         .find(|(k, _)| k.get_ref() == name)
         .map(|(_, v)| v)
@@ -219,11 +226,11 @@ fn points_of(
     study: u32,
 ) -> Result<Vec<Point>, PlanError> {
     let name = submission.describe().name;
-    let space = submission.search_space();
+    let space = spaces::space_of(suite, submission)?;
     if let Some(fixed) = find(&suite.points, name) {
         let points = fixed
             .iter()
-            .map(|values| fixed_point(suite, name, &space, values))
+            .map(|values| spaces::fixed_point(suite, submission, values))
             .collect::<Result<Vec<_>, _>>()?;
         if suite.ruleset == Ruleset::SelfTuning && points.len() > 1 {
             let message = format!(
@@ -244,30 +251,6 @@ fn points_of(
     Ok((0..u64::from(suite.trials))
         .map(|t| halton::point(&space, seed, first + t))
         .collect())
-}
-
-fn fixed_point(
-    suite: &Suite,
-    submission: &str,
-    space: &SearchSpace,
-    values: &BTreeMap<Spanned<String>, f64>,
-) -> Result<Point, PlanError> {
-    let mut point = space.default_point();
-    for (key, value) in values {
-        match point.0.get_mut(key.get_ref()) {
-            Some(slot) => *slot = *value,
-            None => {
-                let near = nearest(key.get_ref(), space.names());
-                let hint = near.map_or(String::new(), |n| format!("; did you mean `{n}`?"));
-                let message = format!(
-                    "`{submission}` has no hyperparameter `{}`{hint}",
-                    key.get_ref()
-                );
-                return Err(suite.fault(key.span().start, message).into());
-            }
-        }
-    }
-    Ok(point)
 }
 
 /// The record of a trial that has not been raced.

@@ -1,5 +1,6 @@
 //! Suite files: what one command races.
 
+use super::spaces::RangeEntry;
 use crate::contract::Ruleset;
 use crate::registry::nearest;
 use serde::Deserialize;
@@ -108,6 +109,9 @@ pub struct Suite {
     /// default.
     #[serde(default)]
     pub points: BTreeMap<Spanned<String>, Vec<BTreeMap<Spanned<String>, f64>>>,
+    /// Ranges by submission and hyperparameter, in place of the submission's own.
+    #[serde(default)]
+    pub spaces: BTreeMap<Spanned<String>, BTreeMap<Spanned<String>, RangeEntry>>,
     /// Race every trial to the end of its budget, as if no target could be reached: for setting
     /// targets. Not a key of suite files.
     #[serde(skip)]
