@@ -18,6 +18,7 @@ enum Vice {
     ForgetsMomentum,
     KeepsAverage,
     RefusesCorner,
+    RefusesEnd,
     MisstatesState,
     DividesByNorm,
     DecaysAll,
@@ -58,6 +59,7 @@ impl Submission for Rider {
         let space = SearchSpace::new().log_uniform("learning_rate", 1e-3, 0.1, 0.03);
         match self.0 {
             Vice::NameTwice => space.fixed("learning_rate", 0.03),
+            Vice::RefusesEnd => space.uniform("other", 0.0, 1.0, 0.5),
             _ => space,
         }
     }
@@ -89,6 +91,10 @@ impl Submission for Rider {
         let rate = context.point.get("learning_rate")?;
         if self.0 == Vice::RefusesCorner && rate > 0.09 {
             return Err("too fast".into());
+        }
+        // Not where both are at their upper ends.
+        if self.0 == Vice::RefusesEnd && rate < 0.09 && context.point.get("other")? > 0.9 {
+            return Err("too much of the other".into());
         }
         Ok(Box::new(Ride {
             vice: self.0,
@@ -188,6 +194,7 @@ fn an_honest_rider_passes_and_each_vice_fails_its_own_check() {
         (Vice::ForgetsMomentum, "resumes"),
         (Vice::KeepsAverage, "evaluation_is_harmless"),
         (Vice::RefusesCorner, "whole_space_runs"),
+        (Vice::RefusesEnd, "whole_space_runs"),
         (Vice::MisstatesState, "state_bytes"),
         (Vice::DividesByNorm, "zero_gradients"),
         (Vice::DecaysAll, "frozen_parameter"),

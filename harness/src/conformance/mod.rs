@@ -19,6 +19,8 @@ use serde::Serialize;
 use std::panic::AssertUnwindSafe;
 
 const STEPS: u64 = 24;
+/// The upper end of a range: ranges are half open.
+const TOP: f64 = 1.0 - 1e-9;
 
 /// One check and how it went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -307,15 +309,41 @@ impl<'a> Lab<'a> {
     fn whole_space_runs(&self) -> Check {
         self.check("whole_space_runs", || {
             let space = self.submission.search_space();
-            for corner in [0.0, 0.5, 1.0 - 1e-9] {
-                let point = space
-                    .0
-                    .iter()
-                    .map(|d| (d.name.clone(), d.range.at(corner, d.default)));
-                let mut ride = self.begin(Point(point.collect()))?;
-                self.steps(&mut ride, 0, 3)?;
+            let at = |u: f64| -> Point {
+                let each = space.0.iter();
+                Point(
+                    each.map(|d| (d.name.clone(), d.range.at(u, d.default)))
+                        .collect(),
+                )
+            };
+            let mut places = vec![
+                ("at the lower ends".to_string(), at(0.0)),
+                ("in the middle".to_string(), at(0.5)),
+                ("at the upper ends".to_string(), at(TOP)),
+            ];
+            for d in &space.0 {
+                for value in [0.0, TOP].map(|u| d.range.at(u, d.default)) {
+                    if value != d.default {
+                        let mut point = space.default_point();
+                        point.0.insert(d.name.clone(), value);
+                        places.push((format!("with `{}` at {value}", d.name), point));
+                    }
+                }
             }
-            Ok((true, "the ends and the middle of the space run".into()))
+            let tried = places.len();
+            for (place, point) in places {
+                let ride = self.begin(point);
+                if let Err(e) = ride.and_then(|mut ride| self.steps(&mut ride, 0, 3)) {
+                    return Ok((false, format!("{place}: {e}")));
+                }
+            }
+            Ok((
+                true,
+                format!(
+                    "the ends and the middle of the space, and each dimension's two ends with \
+                     the others at their defaults: {tried} points"
+                ),
+            ))
         })
     }
 }

@@ -10,9 +10,13 @@ use serde::Serialize;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use velodrome_harness::conformance::Check;
 use velodrome_harness::conformance::golden::{Golden, Replay};
 use velodrome_harness::registry::nearest;
 use velodrome_submissions::references;
+
+/// The name of the check against a reference's trajectory.
+const REFERENCE: &str = "reference";
 
 /// One row of the result.
 #[derive(Debug, PartialEq, Serialize)]
@@ -119,10 +123,45 @@ fn row(path: &Path) -> Row {
     row
 }
 
+/// The check of the built-in submission `name` against the trajectory that comes with the program;
+/// `None` where there is none.
+pub(super) fn reference(name: &str) -> Option<Check> {
+    let (_, text) = references::GOLDENS.iter().find(|(n, _)| *n == name)?;
+    Some(match replay_text(text, &mut None) {
+        Ok(replay) => reference_check(replay),
+        Err(message) => Check {
+            name: REFERENCE,
+            passed: false,
+            message,
+        },
+    })
+}
+
+fn reference_check(replay: Replay) -> Check {
+    let mut message = format!(
+        "largest error {:.1e}, {:.0} % of the tolerance",
+        replay.max_error,
+        100.0 * replay.share_of_tolerance
+    );
+    for more in replay.first_miss.iter().chain(&replay.notes) {
+        message = format!("{message}; {more}");
+    }
+    Check {
+        name: REFERENCE,
+        passed: replay.first_miss.is_none(),
+        message,
+    }
+}
+
 /// Replays one file and says in `optimizer` which one it names.
 fn replay(path: &Path, optimizer: &mut Option<String>) -> Result<Replay, String> {
     let text = fs::read_to_string(path).map_err(|e| format!("cannot be read: {e}"))?;
-    let golden = Golden::parse(&text)?;
+    replay_text(&text, optimizer)
+}
+
+/// Replays the text of one file and says in `optimizer` which one it names.
+fn replay_text(text: &str, optimizer: &mut Option<String>) -> Result<Replay, String> {
+    let golden = Golden::parse(text)?;
     *optimizer = Some(golden.optimizer.clone());
     let all = references::all();
     let reference = all.iter().find(|r| r.optimizer == golden.optimizer);
@@ -169,6 +208,24 @@ mod tests {
         let error = row["max_error"].as_f64().unwrap();
         assert!(error > 0.0 && error < 1e-5, "{error}");
         assert!(row["share_of_tolerance"].as_f64().unwrap() <= 1.0);
+    }
+
+    #[test]
+    fn a_built_in_submission_is_checked_against_its_own_trajectory() {
+        assert!(reference("no_such_rule").is_none());
+        let lion = reference("lion").unwrap();
+        assert!(lion.passed, "{}", lion.message);
+        assert!(
+            lion.message.contains("% of the tolerance"),
+            "{}",
+            lion.message
+        );
+        let wrong = LION
+            .1
+            .replace("\"weight_decay\": 0.1", "\"weight_decay\": 0.2");
+        let miss = reference_check(replay_text(&wrong, &mut None).unwrap());
+        assert!(!miss.passed);
+        assert!(miss.message.contains("step 1"), "{}", miss.message);
     }
 
     #[test]
