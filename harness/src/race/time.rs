@@ -122,26 +122,29 @@ impl TimeSource for FakeTime {
 mod tests {
     use super::*;
 
-    fn spin(duration: Duration) {
-        let end = Instant::now() + duration;
-        while Instant::now() < end {
+    /// Works until this thread has used `duration` of processor time, however busy the machine is.
+    fn work(duration: Duration) {
+        let used = || {
+            let clock = nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID;
+            Duration::from(nix::time::clock_gettime(clock).unwrap())
+        };
+        let end = used() + duration;
+        while used() < end {
             std::hint::spin_loop();
         }
     }
 
+    // Other tests of this binary run beside, so that only the lower bound can be checked here;
+    // `background_work` in the end-to-end tests shows that the harness's own threads do not count.
     #[test]
-    fn work_in_an_adopted_thread_is_not_foreign_and_work_in_a_new_one_is() {
+    fn work_in_a_thread_that_was_not_adopted_is_foreign() {
         let time = SystemTime::since(Instant::now());
         time.adopt_threads();
         let before = time.foreign_cpu().unwrap();
-        spin(Duration::from_millis(50));
-        let own = time.foreign_cpu().unwrap() - before;
-        // Other tests of this binary may run beside: only the upper bound of the new thread's
-        // share is left open.
-        std::thread::spawn(|| spin(Duration::from_millis(80)))
-            .join()
-            .unwrap();
-        let with_thread = time.foreign_cpu().unwrap() - before - own;
-        assert!(with_thread >= Duration::from_millis(20), "{with_thread:?}");
+        let thread = std::thread::spawn(|| work(Duration::from_millis(80)));
+        thread.join().unwrap();
+        // The system books the time of running threads in ticks of some milliseconds.
+        let foreign = time.foreign_cpu().unwrap().saturating_sub(before);
+        assert!(foreign >= Duration::from_millis(50), "{foreign:?}");
     }
 }
