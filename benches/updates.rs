@@ -4,18 +4,21 @@
 //! nanoseconds per parameter of one update, the nanoseconds that this machine needs to move as many
 //! bytes by copying on all threads, and the ratio of the two (medians over rounds in which both
 //! take turns). The bytes are those that the update must read and write: the parameter, its
-//! gradient (read alone), and all state. AdamW must stay at a ratio of 2 on 20M parameters.
+//! gradient (read alone), and all state. SOAP's figure is the mean over ten steps, one of which turns
+//! its bases. AdamW must stay at a ratio of 2 on 20M parameters.
 
 use burn::optim::{AdamWConfig, Optimizer};
 use burn::tensor::{Device, Distribution, Tensor};
 use std::hint::black_box;
 use std::time::Instant;
+use velodrome::harness::contract::Submission;
 use velodrome::submissions::compression::adamw_8bit::AdamW8bit;
 use velodrome::submissions::compression::eight_bit::{EightBit, Layout};
 use velodrome::submissions::fused::Fused;
 use velodrome::submissions::optimizers::adamw::AdamW;
 use velodrome::submissions::optimizers::lion::Lion;
 use velodrome::submissions::optimizers::muon::Muon;
+use velodrome::submissions::optimizers::soap::{Soap, SoapSubmission};
 
 /// Side of a matrix.
 const SIDE: usize = 1024;
@@ -101,7 +104,10 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// Name, bytes of state per parameter, and how to start on so many matrices.
 type Rider = (&'static str, f64, fn(usize) -> Box<dyn Update>);
 
-const RIDERS: [Rider; 5] = [
+/// SOAP's refresh of its bases comes with every tenth step.
+const SOAP_PERIOD: usize = 10;
+
+const RIDERS: [Rider; 6] = [
     ("adamw", 8.0, |n| ride(Fused(adamw()), n)),
     ("burn's AdamW", 8.0, |n| {
         ride(AdamWConfig::new().with_epsilon(1e-8).build(), n)
@@ -135,6 +141,14 @@ const RIDERS: [Rider; 5] = [
         };
         ride(rule, n)
     }),
+    // Two averages, and per side of a square matrix a factor and its basis.
+    ("soap", 4.0 * 6.0, |n| {
+        let mut point = SoapSubmission.search_space().default_point();
+        let frequency = SOAP_PERIOD as f64;
+        point.0.insert("precondition_frequency".into(), frequency);
+        let soap = Soap::from_point(&point).expect("the default point is sound");
+        ride(soap, n)
+    }),
 ];
 
 fn adamw() -> AdamW {
@@ -157,10 +171,16 @@ fn main() {
             let mut rider = start(matrices);
             // The first steps make the state.
             let slow = (0..2).map(|_| rider.update()).fold(0.0, f64::max) > 0.5;
-            let rounds = if slow { 5 } else { 21 };
+            let rounds = match (slow, name) {
+                (true, "soap") => 1,
+                (true, _) => 5,
+                (false, _) => 21,
+            };
+            let period = if name == "soap" { SOAP_PERIOD } else { 1 };
             let (mut ours, mut track, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
             for _ in 0..rounds {
-                let (a, b) = (rider.update(), copy.run());
+                let steps = (0..period).map(|_| rider.update());
+                let (a, b) = (steps.sum::<f64>() / period as f64, copy.run());
                 ours.push(a);
                 track.push(b);
                 ratios.push(a / b);

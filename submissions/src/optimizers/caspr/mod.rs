@@ -29,7 +29,7 @@
 //! # Hyperparameters
 //! | name | default | search |
 //! |---|---|---|
-//! | `learning_rate` | 1.3e-3 | 5e-4 to 5e-3, logarithmic |
+//! | `learning_rate` | 6e-3 | 1e-4 to 1e-2, logarithmic |
 //! | `beta1` | 0.9 | complement 0.02 to 0.15, logarithmic |
 //! | `beta2` | 0.998 | complement 1e-3 to 0.4, logarithmic |
 //! | `epsilon` | 1e-8 | fixed |
@@ -267,7 +267,7 @@ impl Submission for CasprSubmission {
 
     fn search_space(&self) -> SearchSpace {
         let space = SearchSpace::new()
-            .log_uniform("learning_rate", 5e-4, 5e-3, 1.3e-3)
+            .log_uniform("learning_rate", 1e-4, 1e-2, 6e-3)
             .one_minus_log_uniform("beta1", 0.02, 0.15, 0.9)
             .one_minus_log_uniform("beta2", 1e-3, 0.4, 0.998)
             .fixed("epsilon", 1e-8)
