@@ -1,30 +1,36 @@
 //! `velodrome verify`.
 
 mod goldens;
+mod workshop;
 
 use super::Format;
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::interrupt;
 use burn::tensor::Device;
 use serde::Serialize;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use velodrome_harness::conformance::{self, Check};
 use velodrome_harness::contract::{Submission, Workload};
 use velodrome_harness::registry::{Registry, RegistryError, nearest};
+use workshop::Workshop;
 
 /// Check that submissions and workloads keep their contract
 ///
 /// A submission is trained for some steps on a small model: it must learn, repeat itself bit for
-/// bit, and continue from its saved state as if it had never stopped. A workload must open its
-/// data and build its model as it describes them.
+/// bit, and continue from its saved state as if it had never stopped. Then it races on `digits_mlp`
+/// in processes of their own: two of them must agree, and one that goes on where another was
+/// stopped. A workload must open its data and build its model as it describes them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  velodrome verify                  everything
+  velodrome verify                  everything (a minute or two)
+  velodrome verify --quick          what takes seconds
   velodrome verify adamw digits_mlp
   velodrome verify --goldens DIR --format json")]
 pub(crate) struct Arguments {
@@ -34,6 +40,9 @@ pub(crate) struct Arguments {
     /// Replay the reference trajectories in this folder instead: every `.json` file
     #[arg(long, value_name = "DIR", conflicts_with = "names")]
     goldens: Option<PathBuf>,
+    /// Leave out the checks that race on a real workload, in processes of their own
+    #[arg(long, conflicts_with = "goldens")]
+    quick: bool,
     /// Form of the result
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -74,9 +83,17 @@ pub(crate) fn execute(
             .map(find)
             .collect::<Result<Vec<_>, _>>()?
     };
+    let workshop = match arguments.quick {
+        true => None,
+        false => Some(Workshop::open()?),
+    };
     let mut rows = Vec::new();
     for subject in &subjects {
-        for row in check(subject) {
+        let found = check(subject, registry, workshop.as_ref());
+        if interrupt::flag().load(Ordering::SeqCst) {
+            return Ok(Exit::Interrupted);
+        }
+        for row in found {
             if arguments.format == Format::Text {
                 console.print(line(&row))?;
             }
@@ -125,12 +142,12 @@ fn find(registry: &Registry, name: &str) -> Result<Subject, RegistryError> {
     })
 }
 
-fn check(subject: &Subject) -> Vec<Row> {
+fn check(subject: &Subject, registry: &Registry, workshop: Option<&Workshop>) -> Vec<Row> {
     let (kind, name, checks) = match subject {
         Subject::Submission(s) => (
             "submission",
             s.describe().name.to_string(),
-            submission(s.as_ref()),
+            submission(s.as_ref(), registry, workshop),
         ),
         Subject::Workload(w) => ("workload", w.spec().name, guarded(|| workload(w.as_ref()))),
     };
@@ -144,11 +161,18 @@ fn check(subject: &Subject) -> Vec<Row> {
     checks.into_iter().map(row).collect()
 }
 
-fn submission(submission: &dyn Submission) -> Vec<Check> {
+fn submission(
+    submission: &dyn Submission,
+    registry: &Registry,
+    workshop: Option<&Workshop>,
+) -> Vec<Check> {
     let mut checks = guarded(|| conformance::check_submission(submission, &Device::flex()));
     // A name in the built-in table is the built-in submission: the registry holds no name twice.
     let name = submission.describe().name;
     checks.extend(guarded(|| goldens::reference(name).into_iter().collect()));
+    if let Some(workshop) = workshop {
+        checks.extend(guarded(|| workshop.check(registry, submission)));
+    }
     checks
 }
 

@@ -1,6 +1,7 @@
 //! Riders that break the rules, each in its own way, for the end-to-end tests: the command with
 //! these submissions beside the built-in ones.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use velodrome::prelude::*;
 
@@ -18,9 +19,16 @@ enum Vice {
     Abort,
     /// Works in a thread of its own without end.
     Thread,
+    /// Keeps its pace in the program, not in the checkpoint.
+    KeepsInProgram,
+    /// Learns at a rate that depends on the number of its process.
+    ProcessNumber,
     /// Nothing: plain gradient descent.
     None,
 }
+
+/// Where [`Vice::KeepsInProgram`] leaves its pace (bits of a float).
+static PACE: AtomicU64 = AtomicU64::new(0);
 
 struct Rider(Vice);
 
@@ -33,6 +41,8 @@ impl Submission for Rider {
             Vice::Memory => "memory_hog",
             Vice::Abort => "aborts",
             Vice::Thread => "second_thread",
+            Vice::KeepsInProgram => "keeps_in_program",
+            Vice::ProcessNumber => "process_number",
             Vice::None => "honest",
         };
         Description {
@@ -65,6 +75,7 @@ impl Submission for Rider {
         Ok(Box::new(Riding {
             vice: self.0,
             learning_rate: context.point.get("learning_rate")?,
+            pace: 1.0,
             hoard: Vec::new(),
         }))
     }
@@ -73,6 +84,7 @@ impl Submission for Rider {
 struct Riding {
     vice: Vice,
     learning_rate: f64,
+    pace: f64,
     hoard: Vec<Vec<u8>>,
 }
 
@@ -103,7 +115,14 @@ impl Algorithm for Riding {
             _ => {}
         }
         let gradients = trainee.gradients(batch, &PassOptions::default())?.gradients;
-        let rate = self.learning_rate;
+        let rate = match self.vice {
+            Vice::KeepsInProgram => {
+                self.pace *= 0.99;
+                self.learning_rate * self.pace
+            }
+            Vice::ProcessNumber => self.learning_rate / (1.0 + f64::from(std::process::id())),
+            _ => self.learning_rate,
+        };
         trainee.map(|info, value| match gradients.get(info) {
             Some(gradient) => value - gradient.mul_scalar(rate),
             None => value,
@@ -112,10 +131,16 @@ impl Algorithm for Riding {
     }
 
     fn save(&self, _state: &mut State) -> Result<(), SubmissionError> {
+        if let Vice::KeepsInProgram = self.vice {
+            PACE.store(self.pace.to_bits(), Ordering::SeqCst);
+        }
         Ok(())
     }
 
     fn load(&mut self, _state: &State, _trainee: &Trainee) -> Result<(), SubmissionError> {
+        if let Vice::KeepsInProgram = self.vice {
+            self.pace = f64::from_bits(PACE.load(Ordering::SeqCst));
+        }
         Ok(())
     }
 }
@@ -128,6 +153,8 @@ fn main() -> ExitCode {
         .submission(Rider(Vice::Memory))
         .submission(Rider(Vice::Abort))
         .submission(Rider(Vice::Thread))
+        .submission(Rider(Vice::KeepsInProgram))
+        .submission(Rider(Vice::ProcessNumber))
         .submission(Rider(Vice::None))
         .run()
 }

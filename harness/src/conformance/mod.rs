@@ -7,6 +7,7 @@
 mod given;
 pub mod golden;
 mod probe;
+mod processes;
 mod survival;
 
 use crate::contract::{
@@ -15,6 +16,7 @@ use crate::contract::{
 };
 use burn::tensor::Device;
 use probe::{Line, Probe, batch};
+pub use processes::check_processes;
 use serde::Serialize;
 use std::panic::AssertUnwindSafe;
 

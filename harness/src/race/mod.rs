@@ -22,7 +22,7 @@ mod spaces;
 pub mod suite;
 pub mod time;
 pub mod trial;
-mod watch;
+pub(crate) mod watch;
 
 pub use child::{CHILD_ERROR, ChildError, child};
 pub use device::{DeviceError, built_devices, device};

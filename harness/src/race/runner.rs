@@ -164,6 +164,7 @@ fn race_one(
     });
     let arguments = ChildArguments {
         checkpoint_seconds: plan.limits.checkpoint_seconds,
+        drill: None,
     };
     let began = Instant::now();
     let watch =
@@ -273,7 +274,7 @@ fn close(
 }
 
 /// The last lines that a trial's process wrote to standard error.
-fn stderr_tail(dir: &Path) -> String {
+pub(crate) fn stderr_tail(dir: &Path) -> String {
     let text = std::fs::read(dir.join("stderr.log")).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();

@@ -14,6 +14,7 @@ use crate::contract::{
     Workload, WorkloadError, WorkloadSpec,
 };
 use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +50,19 @@ pub enum Stop {
     /// The device failed.
     #[error("device: {0}")]
     Device(String),
+    /// A [`Drill`] asked for it: the trial stays `running`.
+    #[error("stopped at a checkpoint, as asked")]
+    Halted,
+}
+
+/// What `verify` makes a trial go through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Drill {
+    /// Stop, unfinished, at the first checkpoint with this much work done.
+    HaltAtWork(u64),
+    /// Make all weights NaN before this step (from 0).
+    SpoilAtStep(u64),
 }
 
 /// What the race gives a trial beside its plan.
@@ -82,6 +96,7 @@ pub struct Trial<'a> {
     bad_losses: u32,
     loss_sum: f64,
     loss_count: u64,
+    drill: Option<Drill>,
 }
 
 /// The parts that a running trial works with, apart from its own books.
@@ -119,7 +134,14 @@ impl<'a> Trial<'a> {
             bad_losses: 0,
             loss_sum: 0.0,
             loss_count: 0,
+            drill: None,
         }
+    }
+
+    /// The trial with a drill.
+    pub fn with_drill(mut self, drill: Option<Drill>) -> Self {
+        self.drill = drill;
+        self
     }
 
     /// Where the checkpoint of the trial in `dir` lies.
@@ -145,6 +167,10 @@ impl<'a> Trial<'a> {
                 }
                 if !spent {
                     self.checkpoint_if_due(&mut race)?;
+                    let halt = |d| matches!(d, Drill::HaltAtWork(work) if counters.work >= work);
+                    if self.drill.is_some_and(halt) {
+                        return Err(Stop::Halted);
+                    }
                 }
             }
             if spent {
@@ -166,6 +192,9 @@ impl<'a> Trial<'a> {
             direction: self.record.target.direction,
             seed: self.record.seeds.algorithm,
         };
+        if self.drill == Some(Drill::SpoilAtStep(step)) {
+            race.trainee.map(|_, value| value.mul_scalar(f32::NAN));
+        }
         let time = self.clock.time().clone();
         let start = time.now();
         let batch = race.algorithm.select(&mut race.queue, &context)?;
