@@ -65,11 +65,8 @@ use crate::common::{
     PRETRAIN, fraction, non_negative, optional, pass_options, positive, switch, whole,
     with_regularisation,
 };
-use crate::flat;
-use crate::optimizers::parts::{bias_correction, decay, ema};
 use crate::schedules::{Schedule, WarmupCosine};
 use burn::tensor::{Device, Tensor};
-use serde::{Deserialize, Serialize};
 use velodrome_harness::contract::{
     Algorithm, Batch, Claim, Description, ParamInfo, PassOptions, Point, SearchSpace, StartContext,
     State, StepContext, Submission, SubmissionError, Trainee,
