@@ -67,6 +67,7 @@ pub mod prelude {
 
     pub use velodrome_harness::contract::{
         DataSource, Dataset, HostBatch, HostField, HostValues, Model, ModelError, Network,
-        NormStatistics, Pass, Splits, Trained, Workload, WorkloadError, WorkloadSpec,
+        NormStatistics, Pass, Size, Skipped, Splits, Trained, Workload, WorkloadError,
+        WorkloadSpec,
     };
 }

@@ -98,7 +98,7 @@ pub(crate) fn execute(
     Ok(Exit::Ok)
 }
 
-/// The lines of `workloads/targets.toml` that a finding gives.
+/// The lines of a file in `workloads/targets/` that a finding gives.
 fn entry(finding: &Finding, procedure: &Procedure) -> String {
     let mut text = format!(
         "[{}]\nvalidation = {}\ntest = {}\nprovenance = \"\"\"\n",

@@ -1,19 +1,37 @@
 //! `digits_mlp` and its variants: handwritten digits, a small multilayer perceptron.
 
 use crate::data::Digits;
+use crate::family::{Family, Variant};
 use crate::models::{Activation, Mlp, MlpConfig};
-use crate::targets::{TargetEntry, Words};
-use burn::tensor::Device;
-use velodrome_harness::contract::{Model, Splits, Trained, Workload, WorkloadError, WorkloadSpec};
+use velodrome_harness::contract::{Size, Trained};
 
-/// Name of the base workload.
-const BASE: &str = "digits_mlp";
-
-/// The workload, or one of its variants.
-pub struct DigitsMlp {
-    spec: WorkloadSpec,
-    config: MlpConfig,
-}
+/// The workload and its variants.
+pub const LAPTOP: Family<MlpConfig> = Family {
+    base: "digits_mlp",
+    kind: "digits",
+    size: Size::Laptop,
+    summary: "Classify 8x8 images of handwritten digits; seconds per trial.",
+    loss: "softmax cross entropy",
+    unit: "images",
+    split_sizes: Digits::SPLIT_SIZES,
+    data: Digits::source,
+    config,
+    variants: &[
+        Variant::new("tanh", "activation: tanh instead of ReLU", |c| {
+            c.activation = Activation::Tanh;
+        }),
+        Variant::new(
+            "narrow",
+            "width: hidden layers of 128 and 64 instead of 512 and 256",
+            |c| c.hidden = vec![128, 64],
+        ),
+    ],
+    model: describe,
+    parameters: MlpConfig::parameters,
+    targets: include_str!("../targets/digits_mlp.toml"),
+    open: |name| Ok(Digits::open(name)?.into()),
+    build: |config, device| Ok(Box::new(Trained::new(Mlp::new(config, device)))),
+};
 
 /// The base model.
 pub fn config() -> MlpConfig {
@@ -26,70 +44,13 @@ pub fn config() -> MlpConfig {
     }
 }
 
-/// The base workload.
-pub fn base(name: &str, targets: TargetEntry) -> DigitsMlp {
-    DigitsMlp::new(name, None, config(), targets)
-}
-
-/// Activation: tanh instead of ReLU.
-pub fn tanh(name: &str, targets: TargetEntry) -> DigitsMlp {
-    let config = MlpConfig {
-        activation: Activation::Tanh,
-        ..config()
-    };
-    DigitsMlp::new(
-        name,
-        Some("activation: tanh instead of ReLU"),
-        config,
-        targets,
+fn describe(config: &MlpConfig) -> String {
+    let hidden: Vec<String> = config.hidden.iter().map(usize::to_string).collect();
+    format!(
+        "multilayer perceptron {}-{}-{}, {:?}",
+        config.input,
+        hidden.join("-"),
+        config.classes,
+        config.activation
     )
-}
-
-/// Width: a quarter of the base's hidden units.
-pub fn narrow(name: &str, targets: TargetEntry) -> DigitsMlp {
-    let config = MlpConfig {
-        hidden: vec![128, 64],
-        ..config()
-    };
-    let change = "width: hidden layers of 128 and 64 instead of 512 and 256";
-    DigitsMlp::new(name, Some(change), config, targets)
-}
-
-impl DigitsMlp {
-    fn new(name: &str, change: Option<&str>, config: MlpConfig, targets: TargetEntry) -> Self {
-        let hidden: Vec<String> = config.hidden.iter().map(usize::to_string).collect();
-        let spec = targets.describe(Words {
-            name,
-            base: BASE,
-            change,
-            summary: "Classify 8x8 images of handwritten digits; seconds per trial.",
-            data: Digits::source(),
-            model: format!(
-                "multilayer perceptron {}-{}-{}, {:?}, {} parameters",
-                config.input,
-                hidden.join("-"),
-                config.classes,
-                config.activation,
-                config.parameters()
-            ),
-            loss: "softmax cross entropy",
-            unit: "images",
-            split_sizes: Digits::SPLIT_SIZES,
-        });
-        Self { spec, config }
-    }
-}
-
-impl Workload for DigitsMlp {
-    fn spec(&self) -> WorkloadSpec {
-        self.spec.clone()
-    }
-
-    fn open(&self) -> Result<Splits, WorkloadError> {
-        Ok(Digits::open(&self.spec.name)?.into())
-    }
-
-    fn build(&self, device: &Device) -> Result<Box<dyn Model>, WorkloadError> {
-        Ok(Box::new(Trained::new(Mlp::new(&self.config, device))))
-    }
 }

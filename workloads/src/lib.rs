@@ -1,70 +1,53 @@
 //! The workloads: real data, models, metrics, and targets.
 //!
-//! [`register`] adds them all to a registry from one explicit table. A base workload and its
-//! variants live in one file (`digits_mlp.rs`, `fashion_resnet.rs`, `shakespeare_gpt.rs`); what can
-//! be measured rather than designed (targets, budgets, cadence, hints) is data in `targets.toml`.
-//! The data sets are embedded in the library, so a workload needs no network and no files.
+//! [`register`] adds them all to a registry from one explicit table, [`TABLE`]. A base workload, its
+//! variants and its sizes live in one file; what can be measured rather than designed (targets,
+//! budgets, cadence, hints) is data in `workloads/targets/`. The data sets of the laptop size are embedded
+//! in the library, so that they need no network and no files.
 #![recursion_limit = "256"]
 
 pub mod data;
 pub mod digits_mlp;
+pub mod family;
 pub mod fashion_resnet;
 pub mod metrics;
 pub mod models;
 pub mod shakespeare_gpt;
 pub mod targets;
 
-use std::sync::Arc;
-use targets::{TargetEntry, Targets};
-use velodrome_harness::contract::Workload;
+use family::Members;
 use velodrome_harness::registry::{Registry, RegistryError};
 
-type Make = fn(&str, TargetEntry) -> Arc<dyn Workload>;
-
-/// Every workload and variant, in the order of tables and boards.
-const TABLE: [(&str, Make); 9] = [
-    ("digits_mlp", |n, t| Arc::new(digits_mlp::base(n, t))),
-    ("digits_mlp_tanh", |n, t| Arc::new(digits_mlp::tanh(n, t))),
-    ("digits_mlp_narrow", |n, t| {
-        Arc::new(digits_mlp::narrow(n, t))
-    }),
-    ("fashion_resnet", |n, t| {
-        Arc::new(fashion_resnet::base(n, t))
-    }),
-    ("fashion_resnet_preact", |n, t| {
-        Arc::new(fashion_resnet::preact(n, t))
-    }),
-    ("fashion_resnet_large_scale", |n, t| {
-        Arc::new(fashion_resnet::large_scale(n, t))
-    }),
-    ("shakespeare_gpt", |n, t| {
-        Arc::new(shakespeare_gpt::base(n, t))
-    }),
-    ("shakespeare_gpt_postnorm", |n, t| {
-        Arc::new(shakespeare_gpt::postnorm(n, t))
-    }),
-    ("shakespeare_gpt_small_init", |n, t| {
-        Arc::new(shakespeare_gpt::small_init(n, t))
-    }),
+/// Every base workload with its variants, in the order of tables and boards. A new workload is its
+/// file and a line here.
+pub const TABLE: &[&dyn Members] = &[
+    &digits_mlp::LAPTOP,
+    &fashion_resnet::LAPTOP,
+    &shakespeare_gpt::LAPTOP,
 ];
 
 /// Names of all workloads of this crate, in the table's order.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    TABLE.iter().map(|(name, _)| *name)
+pub fn names() -> impl Iterator<Item = String> {
+    TABLE.iter().flat_map(|family| family.names())
 }
 
 /// Adds all workloads of this crate to `registry`. Fails on a duplicate name, and where
-/// `targets.toml` does not describe a workload.
+/// a workload's targets are not described.
 pub fn register(registry: &mut Registry) -> Result<(), RegistryError> {
     let invalid = |name: &str, error: targets::TargetsError| RegistryError::Invalid {
         kind: "workload",
         name: name.to_string(),
         message: error.to_string(),
     };
-    let targets = Targets::embedded().map_err(|e| invalid(TABLE[0].0, e))?;
-    for (name, make) in TABLE {
-        let entry = targets.entry(name).map_err(|e| invalid(name, e))?;
-        registry.add_workload(make(name, entry))?;
+    for family in TABLE {
+        let names = family.names();
+        let targets = family.targets().map_err(|e| invalid(&names[0], e))?;
+        for (index, name) in names.iter().enumerate() {
+            let entry = targets.entry(name).map_err(|e| invalid(name, e))?;
+            if let Some(workload) = family.workload(index, entry) {
+                registry.add_workload(workload)?;
+            }
+        }
     }
     Ok(())
 }
@@ -78,14 +61,17 @@ mod tests {
         let mut registry = Registry::new();
         register(&mut registry).unwrap();
         let specs: Vec<_> = registry.workloads().map(|w| w.spec()).collect();
-        let found: Vec<&str> = specs.iter().map(|s| s.name.as_str()).collect();
+        let found: Vec<String> = specs.iter().map(|s| s.name.clone()).collect();
         assert_eq!(found, names().collect::<Vec<_>>());
         for spec in &specs {
             assert_eq!(spec.change.is_none(), spec.name == spec.base);
-            assert!(found.contains(&spec.base.as_str()));
+            assert!(found.contains(&spec.base));
             assert!(spec.name.starts_with(&spec.base));
         }
-        assert_eq!(specs.iter().filter(|s| s.change.is_none()).count(), 3);
+        assert_eq!(
+            specs.iter().filter(|s| s.change.is_none()).count(),
+            TABLE.len()
+        );
         assert!(matches!(
             register(&mut registry),
             Err(RegistryError::Duplicate { .. })

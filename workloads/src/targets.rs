@@ -1,25 +1,35 @@
-//! Targets, budgets, cadence and hints of the workloads: data, not code (`targets.toml`).
+//! Targets, budgets, cadence and hints of the workloads: data, not code (`workloads/targets/`, one
+//! file for each base workload with its variants).
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use velodrome_harness::contract::{DataSource, Hints, Track, WorkloadSpec};
+use velodrome_harness::contract::{DataSource, Hints, Size, Track, WorkloadSpec};
 use velodrome_results::{Budget, Direction, Target};
 
-/// Name of the file in messages.
-const FILE: &str = "workloads/targets.toml";
-
-/// Why `targets.toml` cannot be used.
+/// Why a file of targets cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetsError {
     /// It is not the TOML that is expected.
-    #[error("{FILE}: {0}")]
-    Parse(String),
+    #[error("{file}: {message}")]
+    Parse {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        message: String,
+    },
     /// A workload has no table in it.
-    #[error("{FILE}: there is no table [{0}]; run the target-setting procedure and add it")]
-    Missing(String),
+    #[error("{file}: there is no table [{table}]; run the target-setting procedure and add it")]
+    Missing {
+        /// The file.
+        file: String,
+        /// The workload.
+        table: String,
+    },
     /// A value makes no sense.
-    #[error("{FILE}: table [{table}], field `{field}`: {message}")]
+    #[error("{file}: table [{table}], field `{field}`: {message}")]
     Value {
+        /// The file.
+        file: String,
         /// The workload.
         table: String,
         /// The field.
@@ -29,7 +39,7 @@ pub enum TargetsError {
     },
 }
 
-/// What `targets.toml` says of one workload.
+/// What a file of targets says of one workload.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TargetEntry {
@@ -62,9 +72,13 @@ pub(crate) struct Words<'a> {
     pub name: &'a str,
     pub base: &'a str,
     pub change: Option<&'a str>,
+    pub drawn: bool,
+    pub kind: &'a str,
+    pub size: Size,
     pub summary: &'a str,
     pub data: DataSource,
     pub model: String,
+    pub parameters: usize,
     pub loss: &'a str,
     pub unit: &'a str,
     pub split_sizes: [usize; 3],
@@ -77,10 +91,14 @@ impl TargetEntry {
             name: words.name.to_string(),
             base: words.base.to_string(),
             change: words.change.map(str::to_string),
+            drawn: words.drawn,
+            kind: words.kind.to_string(),
+            size: words.size,
             summary: words.summary.to_string(),
             track: Track::Pretrain,
             data: words.data,
             model: words.model,
+            parameters: words.parameters,
             loss: words.loss.to_string(),
             unit: words.unit.to_string(),
             split_sizes: words.split_sizes,
@@ -104,9 +122,10 @@ impl TargetEntry {
         }
     }
 
-    fn check(&self, table: &str) -> Result<(), TargetsError> {
+    fn check(&self, file: &str, table: &str) -> Result<(), TargetsError> {
         let fault = |field, message: &str| {
             Err(TargetsError::Value {
+                file: file.to_string(),
                 table: table.to_string(),
                 field,
                 message: message.to_string(),
@@ -140,37 +159,40 @@ impl TargetEntry {
     }
 }
 
-/// The whole file.
+/// A whole file: a base workload and its variants.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Targets(BTreeMap<String, TargetEntry>);
+pub struct Targets {
+    file: String,
+    tables: BTreeMap<String, TargetEntry>,
+}
 
 impl Targets {
-    /// Reads and checks the text of a `targets.toml`.
-    pub fn parse(text: &str) -> Result<Self, TargetsError> {
+    /// Reads and checks `text`, the file of the base workload `base`.
+    pub fn parse(base: &str, text: &str) -> Result<Self, TargetsError> {
+        let file = format!("workloads/targets/{base}.toml");
         let tables: BTreeMap<String, TargetEntry> =
-            toml::from_str(text).map_err(|e| TargetsError::Parse(e.to_string()))?;
+            toml::from_str(text).map_err(|e| TargetsError::Parse {
+                file: file.clone(),
+                message: e.to_string(),
+            })?;
         for (table, entry) in &tables {
-            entry.check(table)?;
+            entry.check(&file, table)?;
         }
-        Ok(Self(tables))
-    }
-
-    /// The file that this build carries.
-    pub fn embedded() -> Result<Self, TargetsError> {
-        Self::parse(include_str!("../targets.toml"))
+        Ok(Self { file, tables })
     }
 
     /// What is said of the workload `name`.
     pub fn entry(&self, name: &str) -> Result<TargetEntry, TargetsError> {
-        self.0
-            .get(name)
-            .cloned()
-            .ok_or_else(|| TargetsError::Missing(name.to_string()))
+        let missing = || TargetsError::Missing {
+            file: self.file.clone(),
+            table: name.to_string(),
+        };
+        self.tables.get(name).cloned().ok_or_else(missing)
     }
 
     /// Names of the tables, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.tables.keys().map(String::as_str)
     }
 }
 
@@ -179,29 +201,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_describes_exactly_the_workloads_of_the_table() {
-        let targets = Targets::embedded().unwrap();
-        let mut names: Vec<&str> = crate::names().collect();
-        names.sort_unstable();
-        assert_eq!(targets.names().collect::<Vec<_>>(), names);
+    fn each_file_describes_exactly_the_workloads_of_its_family() {
+        for family in crate::TABLE {
+            let targets = family.targets().unwrap();
+            let mut names = family.names();
+            names.sort_unstable();
+            assert_eq!(targets.names().collect::<Vec<_>>(), names);
+        }
     }
 
     #[test]
     fn faults_are_named() {
-        let text = include_str!("../targets.toml");
-        let missing = Targets::parse(text).unwrap().entry("nothing").unwrap_err();
+        let text = include_str!("../targets/digits_mlp.toml");
+        let parse = |text: &str| Targets::parse("digits_mlp", text);
+        let missing = parse(text).unwrap().entry("nothing").unwrap_err();
         assert!(missing.to_string().contains("[nothing]"), "{missing}");
 
         let misspelt = text.replacen("batch_size", "batchsize", 1);
-        let error = Targets::parse(&misspelt).unwrap_err().to_string();
+        let error = parse(&misspelt).unwrap_err().to_string();
         assert!(error.contains("batchsize"), "{error}");
+        assert!(error.contains("targets/digits_mlp.toml"), "{error}");
 
         let zero = with_value(text, "eval_every_work = ", "0");
-        let error = Targets::parse(&zero).unwrap_err().to_string();
+        let error = parse(&zero).unwrap_err().to_string();
         assert!(error.contains("`eval_every_work`"), "{error}");
 
         let nan = with_value(text, "\nvalidation = ", "nan");
-        let error = Targets::parse(&nan).unwrap_err().to_string();
+        let error = parse(&nan).unwrap_err().to_string();
         assert!(error.contains("`validation`"), "{error}");
     }
 

@@ -34,4 +34,4 @@ pub use submission::{
 };
 pub use trainee::{Gradient, SubstitutedGradient, Trainee};
 pub use velodrome_results::Direction;
-pub use workload::{DataSource, Splits, Workload, WorkloadSpec};
+pub use workload::{DataSource, Size, Skipped, Splits, Workload, WorkloadSpec};

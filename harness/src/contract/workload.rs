@@ -22,6 +22,29 @@ pub struct DataSource {
     pub sha256: String,
 }
 
+/// How large a workload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Size {
+    /// Data in the program; a trial takes well under two minutes on two processors.
+    Laptop,
+    /// Data that `velodrome data fetch` brings; minutes on one GPU.
+    Workstation,
+    /// The models and batches of AlgoPerf, for a user who has its data in a folder.
+    Algoperf,
+}
+
+impl Size {
+    /// `laptop`, `workstation` or `algoperf`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Size::Laptop => "laptop",
+            Size::Workstation => "workstation",
+            Size::Algoperf => "algoperf",
+        }
+    }
+}
+
 /// A workload in words and numbers. All of it enters the content hash of a trial.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct WorkloadSpec {
@@ -31,6 +54,12 @@ pub struct WorkloadSpec {
     pub base: String,
     /// The one stated change of a variant; `None` for a base workload.
     pub change: Option<String>,
+    /// Whether a held-out draw may take this variant; `false` for a base workload.
+    pub drawn: bool,
+    /// The kind of task and model, the same at every size and for all variants ("image_vit").
+    pub kind: String,
+    /// How large it is.
+    pub size: Size,
     /// One sentence.
     pub summary: String,
     /// Track.
@@ -39,6 +68,8 @@ pub struct WorkloadSpec {
     pub data: DataSource,
     /// The model in one line, with its number of parameters.
     pub model: String,
+    /// Trainable elements of the model.
+    pub parameters: usize,
     /// The training loss ("softmax cross entropy").
     pub loss: String,
     /// What [`super::HostBatch::units`] counts ("images", "tokens").
@@ -68,6 +99,34 @@ pub struct Splits {
     pub validation: Arc<dyn Dataset>,
     /// Test examples.
     pub test: Arc<dyn Dataset>,
+    /// Records of the source that were left out because they cannot be read; the trial's record
+    /// shows them.
+    pub skipped: Vec<Skipped>,
+}
+
+/// Records of a data source that were left out for one reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// Why, with the file and the first record that it concerns.
+    pub reason: String,
+    /// How many.
+    pub examples: u64,
+}
+
+impl Splits {
+    /// Three splits, with nothing left out.
+    pub fn new(
+        train: impl Dataset + 'static,
+        validation: impl Dataset + 'static,
+        test: impl Dataset + 'static,
+    ) -> Self {
+        Self {
+            train: Arc::new(train),
+            validation: Arc::new(validation),
+            test: Arc::new(test),
+            skipped: Vec::new(),
+        }
+    }
 }
 
 /// A fixed track: data, model, loss, metric, target, budget.

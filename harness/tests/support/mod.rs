@@ -120,6 +120,9 @@ impl Workload for FakeWorkload {
             name: "line".into(),
             base: "line".into(),
             change: None,
+            drawn: false,
+            kind: "line".into(),
+            size: Size::Laptop,
             summary: "a line".into(),
             track: Track::Pretrain,
             data: DataSource {
@@ -129,6 +132,7 @@ impl Workload for FakeWorkload {
                 sha256: String::new(),
             },
             model: "3 parameters".into(),
+            parameters: 3,
             loss: "squared error".into(),
             unit: "points".into(),
             split_sizes: [EXAMPLES, EXAMPLES, EXAMPLES],
@@ -149,18 +153,16 @@ impl Workload for FakeWorkload {
 
     fn open(&self) -> Result<Splits, WorkloadError> {
         self.time.advance(self.open_takes);
-        let split = |batch_takes| {
-            Arc::new(Grid {
-                len: EXAMPLES,
-                time: self.time.clone(),
-                batch_takes,
-            })
+        let split = |batch_takes| Grid {
+            len: EXAMPLES,
+            time: self.time.clone(),
+            batch_takes,
         };
-        Ok(Splits {
-            train: split(self.batch_takes),
-            validation: split(Duration::ZERO),
-            test: split(Duration::ZERO),
-        })
+        Ok(Splits::new(
+            split(self.batch_takes),
+            split(Duration::ZERO),
+            split(Duration::ZERO),
+        ))
     }
 
     fn build(&self, device: &Device) -> Result<Box<dyn Model>, WorkloadError> {

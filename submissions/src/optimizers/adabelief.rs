@@ -110,6 +110,7 @@ impl Elementwise<2> for AdaBelief {
         summary: "Adam by the variance around the momentum, warm-up and cosine decay",
         paper: "arXiv 2010.07468",
         reference: "pytorch_optimizer 4.1.0 AdaBelief; adabelief-pytorch 0.2.1",
+        version: "2",
         ..PRETRAIN
     };
 

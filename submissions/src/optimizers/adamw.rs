@@ -86,6 +86,7 @@ impl Elementwise<2> for AdamW {
         summary: "Adam with decoupled weight decay, warm-up and cosine decay",
         paper: "arXiv 1711.05101",
         reference: "torch.optim.AdamW 2.15; AlgoPerf baseline (arXiv 2306.07179)",
+        version: "2",
         ..PRETRAIN
     };
 

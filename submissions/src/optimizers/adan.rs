@@ -98,6 +98,7 @@ impl Elementwise<4> for Adan {
         summary: "Adam with an average of gradient differences, warm-up and cosine decay",
         paper: "arXiv 2208.06677",
         reference: "pytorch_optimizer 4.1.0 Adan",
+        version: "2",
         ..PRETRAIN
     };
 

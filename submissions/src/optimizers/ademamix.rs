@@ -121,6 +121,7 @@ impl Elementwise<3> for AdEmaMix {
         summary: "AdamW plus a slow average of gradients, warm-up and cosine decay",
         paper: "arXiv 2409.03137",
         reference: "pytorch_optimizer 4.1.0 AdEMAMix",
+        version: "2",
         ..PRETRAIN
     };
 

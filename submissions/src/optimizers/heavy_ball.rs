@@ -62,6 +62,7 @@ impl Elementwise<1> for HeavyBall {
         summary: "SGD with heavy-ball momentum, warm-up and linear decay",
         paper: "Polyak 1964, USSR Comp. Math. and Math. Phys. 4(5)",
         reference: "torch.optim.SGD 2.15; AlgoPerf baseline (arXiv 2306.07179)",
+        version: "2",
         ..PRETRAIN
     };
 

@@ -69,6 +69,7 @@ impl Elementwise<1> for Lion {
         summary: "Sign of an interpolated momentum, warm-up and cosine decay",
         paper: "arXiv 2302.06675",
         reference: "pytorch_optimizer 4.1.0 Lion",
+        version: "2",
         ..PRETRAIN
     };
     const CLAIMS: &'static [Claim] = &[super::lion_k::ball::LION];

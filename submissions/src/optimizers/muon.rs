@@ -205,6 +205,7 @@ impl Submission for MuonSubmission {
             summary: "Orthogonalised momentum for hidden matrices, AdamW for the rest, cosine decay",
             paper: "Jordan 2024, kellerjordan.github.io/posts/muon",
             reference: "torch.optim.Muon 2.15",
+            version: "2",
             ..PRETRAIN
         }
     }

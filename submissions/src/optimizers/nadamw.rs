@@ -89,6 +89,7 @@ impl Elementwise<2> for NAdamW {
         summary: "AdamW with a Nesterov look-ahead, warm-up and cosine decay",
         paper: "arXiv 2306.07179 (after Dozat 2016)",
         reference: "AlgoPerf baseline, its update in 64-bit numpy",
+        version: "2",
         ..PRETRAIN
     };
 

@@ -67,6 +67,7 @@ impl Elementwise<1> for Nesterov {
         summary: "SGD with Nesterov momentum, warm-up and linear decay",
         paper: "Sutskever et al. 2013, ICML (after Nesterov 1983)",
         reference: "torch.optim.SGD(nesterov=True) 2.15; AlgoPerf baseline (arXiv 2306.07179)",
+        version: "2",
         ..PRETRAIN
     };
 

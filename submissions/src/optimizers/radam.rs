@@ -96,6 +96,7 @@ impl Elementwise<2> for RAdam {
         summary: "AdamW with rectified early steps in place of a warm-up, cosine decay",
         paper: "arXiv 1908.03265",
         reference: "torch.optim.RAdam 2.15 (decoupled decay)",
+        version: "2",
         ..PRETRAIN
     };
 

@@ -107,11 +107,7 @@ impl ImageSplits {
 
 impl From<ImageSplits> for Splits {
     fn from(splits: ImageSplits) -> Self {
-        Self {
-            train: Arc::new(splits.train),
-            validation: Arc::new(splits.validation),
-            test: Arc::new(splits.test),
-        }
+        Self::new(splits.train, splits.validation, splits.test)
     }
 }
 

@@ -138,11 +138,7 @@ impl Shakespeare {
 
 impl From<Shakespeare> for Splits {
     fn from(splits: Shakespeare) -> Self {
-        Self {
-            train: Arc::new(splits.train),
-            validation: Arc::new(splits.validation),
-            test: Arc::new(splits.test),
-        }
+        Self::new(splits.train, splits.validation, splits.test)
     }
 }
 

@@ -7,8 +7,8 @@ use super::{Race, Stop, Trial, fence};
 use crate::contract::{Point, Ruleset, StartContext, SubmissionError, Trainee};
 use std::path::Path;
 use std::sync::Arc;
-use velodrome_results::RecordError;
 use velodrome_results::log::{self, EvalLog};
+use velodrome_results::{Finding, RecordError};
 
 impl Trial<'_> {
     /// Opens, builds, starts, and restores a checkpoint where there is one.
@@ -41,6 +41,15 @@ impl Trial<'_> {
             let model = workload.build(&device.clone().autodiff())?;
             Ok((splits, model))
         })?;
+        // A checkpoint brings its findings along, these among them.
+        if saved.is_none() {
+            for skipped in &splits.skipped {
+                self.record.findings.push(Finding {
+                    code: "skipped_examples".into(),
+                    message: format!("{} examples left out: {}", skipped.examples, skipped.reason),
+                });
+            }
+        }
         let mut trainee = Trainee::new(model, device.clone(), seeds.algorithm);
         let (position, batch_size) = saved.as_ref().map_or((0, self.spec.hints.batch_size), |c| {
             (c.header.position, c.header.batch_size)
