@@ -209,17 +209,17 @@ fn losses_and_gradients_equal_pytorchs() {
 /// that the outputs do not reach, since the loss has a kink there.
 #[test]
 fn gradients_equal_differences() {
-    const STEP: f32 = 3e-3;
+    const STEP: f32 = 1e-3;
     let _lock = lock();
     for layer_norm in [false, true] {
         let config = UNetConfig {
             tanh: true,
             layer_norm,
-            ..tiny(8)
+            ..tiny(16)
         };
         let mut model = model(&config);
-        let batch = slices(2, 8, 9.0);
-        let mut loss = |model: &mut Trained<UNet>| {
+        let batch = slices(2, 16, 3.0);
+        let loss = |model: &mut Trained<UNet>| {
             let losses = model.pass(&batch, &PassOptions::default()).unwrap().losses;
             let losses = numbers(losses);
             losses.iter().map(|l| f64::from(*l)).sum::<f64>() / losses.len() as f64
@@ -367,6 +367,9 @@ fn dropout_drops_channels_and_smoothing_changes_nothing() {
     assert_ne!(plain, losses(Some(0.5), 0.0));
 }
 
+/// Similarity of the zero-filled validation and test slices, as measured.
+const ZERO_FILLED: [f64; 2] = [0.544_370_4, 0.517_276_6];
+
 /// The zero-filled input is what a model must beat.
 #[test]
 fn zero_filled_slices_have_the_similarity_that_the_targets_are_above() {
@@ -398,9 +401,7 @@ fn zero_filled_slices_have_the_similarity_that_the_targets_are_above() {
             sums.add(input, target, 64, scale).unwrap();
         }
         let found = sums.measures()["ssim"];
-        assert!((found - expected).abs() < 5e-4, "{found}");
+        assert!((found - expected).abs() < 1e-6, "{found}");
         assert!(found + 0.05 < target);
     }
 }
-
-const ZERO_FILLED: [f64; 2] = [0.57, 0.51];

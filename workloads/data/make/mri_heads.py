@@ -10,7 +10,7 @@ A slice is a window of 192 x 192 voxels about the head's centre (outside of the 
 over blocks of 3 x 3. Slices of volumes are taken across all three axes, every so many voxels, without
 the outer eighths of the head; those of the scan that is stored as single images as they are.
 Intensities are scaled so that 999 of 1000 pixels of a head are at most 255; what is brighter becomes
-255.
+255. A slice whose pixels were already taken is passed over (ICBM152 is its own mirror image).
 
 Format (little-endian): the magic "VMRI", then u32: version (1), rows, columns, number of heads; for
 each head two u32, its split (0 training, 1 validation, 2 test) and its number of slices; the pixels of
@@ -136,9 +136,11 @@ def main(deb, wheel, tgz, out):
     scan = array.array("H", [x for name in images for x in dicom(node.extractfile(name).read())])
     person = cut((256, 256, len(images)), scan, every=1, axes=(2,), outer=None)
     heads = [(0, colin), (0, average), (1, person), (2, macaque)]
+    # A dictionary keeps the order and drops what comes again.
+    heads = [(split, list(dict.fromkeys(scaled(slices)))) for split, slices in heads]
     content = b"VMRI" + struct.pack("<4I", 1, SIDE, SIDE, len(heads))
     content += b"".join(struct.pack("<2I", split, len(slices)) for split, slices in heads)
-    content += b"".join(image for _, slices in heads for image in scaled(slices))
+    content += b"".join(image for _, slices in heads for image in slices)
     print([len(slices) for _, slices in heads])
     write(out, compress(content), content)
 

@@ -89,7 +89,7 @@ impl MriHeads {
     /// Every so many slices of the validation head are taken, since neighbours are much alike.
     const VALIDATION_EVERY: usize = 4;
     /// Training, validation and test examples.
-    pub const SPLIT_SIZES: [usize; 3] = [11_456, 123, 20];
+    pub const SPLIT_SIZES: [usize; 3] = [11_448, 117, 20];
 
     /// Where the data comes from.
     pub fn source() -> DataSource {
@@ -266,4 +266,64 @@ fn extent(volume: &Volume) -> Option<[(usize, usize); 3]> {
         }
     }
     ends
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A box of intensity 200 from (2, 3, 4) to (9, 11, 20), with one bright voxel.
+    fn volume() -> Volume {
+        let shape = [12, 16, 24];
+        let mut voxels = vec![0.0; 12 * 16 * 24];
+        for z in 4..=20 {
+            for y in 3..=11 {
+                for x in 2..=9 {
+                    voxels[x + 12 * (y + 16 * z)] = 200.0;
+                }
+            }
+        }
+        voxels[5 + 12 * (6 + 16 * 10)] = 250.0;
+        Volume { shape, voxels }
+    }
+
+    #[test]
+    fn slices_are_cut_across_the_axes_and_centred() {
+        let side = MriHeads::SIDE;
+        assert_eq!(extent(&volume()), Some([(2, 9), (3, 11), (4, 20)]));
+        // Without the outer eighths: 8, 7 and 13 of 8, 9 and 17.
+        let all = slices_of(&volume(), &[0, 1, 2], 1).unwrap();
+        assert_eq!(all.pixels.len(), (8 + 7 + 13) * side * side);
+        let every = slices_of(&volume(), &[2], 2).unwrap();
+        assert_eq!(every.pixels.len(), 9 * side * side);
+        let first = &every.pixels[..side * side];
+        let inside: Vec<usize> = (0..side * side).filter(|at| first[*at] > 0).collect();
+        assert_eq!(inside.len(), 8 * 9);
+        let rows = (inside[0] / side, inside[71] / side);
+        let columns = (inside[0] % side, inside[71] % side);
+        assert_eq!((rows, columns), ((108, 115), (108, 116)));
+        assert!(inside.iter().all(|at| first[*at] == 255));
+        let empty = Volume {
+            shape: [2, 2, 2],
+            voxels: vec![0.0; 8],
+        };
+        assert!(slices_of(&empty, &[2], 1).is_err());
+    }
+
+    #[test]
+    fn a_fault_names_archive_and_file() {
+        let missing = MriHeads::open("w", &mut |archive, path| {
+            Err(WorkloadError::Data {
+                workload: "w".into(),
+                message: format!("{archive} {path}"),
+            })
+        });
+        assert!(missing.err().unwrap().to_string().contains(MRICRON));
+        let broken = MriHeads::open("w", &mut |_, _| Ok(vec![1, 2, 3]));
+        let message = broken.err().unwrap().to_string();
+        assert!(
+            message.contains("ch2.nii.gz") && message.contains(MRICRON),
+            "{message}"
+        );
+    }
 }
