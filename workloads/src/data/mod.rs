@@ -4,6 +4,7 @@
 mod digits;
 mod fashion;
 mod images;
+pub mod mri;
 mod shakespeare;
 
 pub use digits::Digits;
@@ -69,10 +70,11 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn all() -> [(Embedded, &'static str); 3] {
+    fn all() -> [(Embedded, &'static str); 4] {
         [
             (digits::FILE, include_str!("../../data/digits.md")),
             (fashion::FILE, include_str!("../../data/fashion_mnist.md")),
+            (mri::FILE, include_str!("../../data/mri_heads_64.md")),
             (
                 shakespeare::FILE,
                 include_str!("../../data/tiny_shakespeare.md"),

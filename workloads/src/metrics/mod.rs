@@ -1,5 +1,7 @@
 //! Metrics, accumulated over the batches of a split in 64 bits.
 
 mod classes;
+mod ssim;
 
 pub use classes::{Classes, labels_of};
+pub use ssim::{Intensities, Reconstructions, structural_similarity};
