@@ -4,11 +4,13 @@
 mod digits;
 mod fashion;
 mod images;
+pub mod molecules;
 mod shakespeare;
 
 pub use digits::Digits;
 pub use fashion::Fashion;
 pub use images::{ImageSplits, Images};
+pub use molecules::{Molpcba, Pcba, PcbaFull};
 pub use shakespeare::{Shakespeare, Windows};
 
 use flate2::read::GzDecoder;
@@ -69,9 +71,10 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn all() -> [(Embedded, &'static str); 3] {
+    fn all() -> [(Embedded, &'static str); 4] {
         [
             (digits::FILE, include_str!("../../data/digits.md")),
+            (molecules::FILE, include_str!("../../data/pcba_10000.md")),
             (fashion::FILE, include_str!("../../data/fashion_mnist.md")),
             (
                 shakespeare::FILE,
