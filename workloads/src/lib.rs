@@ -13,6 +13,7 @@ pub mod fashion_resnet;
 pub mod metrics;
 pub mod models;
 pub mod mri_unet;
+pub mod pcba_gnn;
 pub mod shakespeare_gpt;
 pub mod targets;
 
@@ -28,6 +29,9 @@ pub const TABLE: &[&dyn Members] = &[
     &mri_unet::LAPTOP,
     &mri_unet::WORKSTATION,
     &mri_unet::ALGOPERF,
+    &pcba_gnn::LAPTOP,
+    &pcba_gnn::WORKSTATION,
+    &pcba_gnn::ALGOPERF,
 ];
 
 /// Names of all workloads of this crate, in the table's order.

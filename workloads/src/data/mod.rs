@@ -5,11 +5,13 @@ mod digits;
 mod fashion;
 mod images;
 pub mod mri;
+pub mod molecules;
 mod shakespeare;
 
 pub use digits::Digits;
 pub use fashion::Fashion;
 pub use images::{ImageSplits, Images};
+pub use molecules::{Molpcba, Pcba, PcbaFull};
 pub use shakespeare::{Shakespeare, Windows};
 
 use flate2::read::GzDecoder;
@@ -70,9 +72,10 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn all() -> [(Embedded, &'static str); 4] {
-        [
+    fn all() -> Vec<(Embedded, &'static str)> {
+        vec![
             (digits::FILE, include_str!("../../data/digits.md")),
+            (molecules::FILE, include_str!("../../data/pcba_10000.md")),
             (fashion::FILE, include_str!("../../data/fashion_mnist.md")),
             (mri::FILE, include_str!("../../data/mri_heads_64.md")),
             (

@@ -2,13 +2,16 @@
 //! [`Network`](velodrome_harness::contract::Network).
 
 mod batch_norm;
+mod gnn;
 mod gpt;
+mod graph_batch;
 mod mlp;
 mod parts;
 mod resnet;
 mod unet;
 
 pub use batch_norm::BatchNorm;
+pub use gnn::{Gnn, GnnConfig};
 pub use gpt::{Gpt, GptConfig, NormPlace};
 pub use mlp::{Mlp, MlpConfig};
 pub use parts::Activation;
