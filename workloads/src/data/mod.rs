@@ -1,13 +1,19 @@
 //! The embedded data sets. Each file has its source, licence and way of cutting beside it in
 //! `workloads/data/`.
 
+mod criteo;
 mod digits;
 mod fashion;
+mod flights;
 mod images;
 mod shakespeare;
 
+pub use criteo::{Criteo, Lines};
 pub use digits::Digits;
 pub use fashion::Fashion;
+pub use flights::{
+    Columns, Flight, FlightSplit, Flights, Route, Timetable, flight_splits, parse_parquet,
+};
 pub use images::{ImageSplits, Images};
 pub use shakespeare::{Shakespeare, Windows};
 
@@ -69,10 +75,11 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn all() -> [(Embedded, &'static str); 3] {
+    fn all() -> [(Embedded, &'static str); 4] {
         [
             (digits::FILE, include_str!("../../data/digits.md")),
             (fashion::FILE, include_str!("../../data/fashion_mnist.md")),
+            (flights::FILE, include_str!("../../data/flights_100k.md")),
             (
                 shakespeare::FILE,
                 include_str!("../../data/tiny_shakespeare.md"),

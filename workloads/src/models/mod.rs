@@ -2,12 +2,14 @@
 //! [`Network`](velodrome_harness::contract::Network).
 
 mod batch_norm;
+mod dlrm;
 mod gpt;
 mod mlp;
 mod parts;
 mod resnet;
 
 pub use batch_norm::BatchNorm;
+pub use dlrm::{Dlrm, DlrmConfig, DlrmNetwork};
 pub use gpt::{Gpt, GptConfig, NormPlace};
 pub use mlp::{Mlp, MlpConfig};
 pub use parts::Activation;
