@@ -10,6 +10,7 @@ pub mod data;
 pub mod digits_mlp;
 pub mod family;
 pub mod fashion_resnet;
+pub mod flights_dlrm;
 pub mod metrics;
 pub mod models;
 pub mod mri_unet;
@@ -25,6 +26,9 @@ use velodrome_harness::registry::{Registry, RegistryError};
 pub const TABLE: &[&dyn Members] = &[
     &digits_mlp::LAPTOP,
     &fashion_resnet::LAPTOP,
+    &flights_dlrm::LAPTOP,
+    &flights_dlrm::WORKSTATION,
+    &flights_dlrm::ALGOPERF,
     &shakespeare_gpt::LAPTOP,
     &mri_unet::LAPTOP,
     &mri_unet::WORKSTATION,

@@ -1,15 +1,21 @@
 //! The embedded data sets. Each file has its source, licence and way of cutting beside it in
 //! `workloads/data/`.
 
+mod criteo;
 mod digits;
 mod fashion;
+mod flights;
 mod images;
-pub mod mri;
 pub mod molecules;
+pub mod mri;
 mod shakespeare;
 
+pub use criteo::{Criteo, Lines};
 pub use digits::Digits;
 pub use fashion::Fashion;
+pub use flights::{
+    Columns, Flight, FlightSplit, Flights, Route, Timetable, flight_splits, parse_parquet,
+};
 pub use images::{ImageSplits, Images};
 pub use molecules::{Molpcba, Pcba, PcbaFull};
 pub use shakespeare::{Shakespeare, Windows};
@@ -78,6 +84,7 @@ mod tests {
             (molecules::FILE, include_str!("../../data/pcba_10000.md")),
             (fashion::FILE, include_str!("../../data/fashion_mnist.md")),
             (mri::FILE, include_str!("../../data/mri_heads_64.md")),
+            (flights::FILE, include_str!("../../data/flights_100k.md")),
             (
                 shakespeare::FILE,
                 include_str!("../../data/tiny_shakespeare.md"),

@@ -2,6 +2,7 @@
 //! [`Network`](velodrome_harness::contract::Network).
 
 mod batch_norm;
+mod dlrm;
 mod gnn;
 mod gpt;
 mod graph_batch;
@@ -11,6 +12,7 @@ mod resnet;
 mod unet;
 
 pub use batch_norm::BatchNorm;
+pub use dlrm::{Dlrm, DlrmConfig, DlrmNetwork};
 pub use gnn::{Gnn, GnnConfig};
 pub use gpt::{Gpt, GptConfig, NormPlace};
 pub use mlp::{Mlp, MlpConfig};
