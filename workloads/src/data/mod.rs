@@ -1,9 +1,10 @@
-//! The embedded data sets. Each file has its source, licence and way of cutting beside it in
-//! `workloads/data/`.
+//! The data sets. Embedded ones have their source, licence and way of cutting beside them in
+//! `workloads/data/`; others are fetched ([`fetched`]) or lie in a folder that the user fills.
 
 mod criteo;
 mod digits;
 mod fashion;
+pub mod fetched;
 mod flights;
 mod images;
 pub mod molecules;
@@ -25,6 +26,18 @@ use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::io::Read;
 use velodrome_harness::contract::WorkloadError;
+
+/// All embedded files.
+pub fn embedded() -> Vec<Embedded> {
+    vec![
+        digits::FILE,
+        fashion::FILE,
+        flights::FILE,
+        molecules::FILE,
+        mri::FILE,
+        shakespeare::FILE,
+    ]
+}
 
 /// A gzip file that the library carries.
 #[derive(Debug, Clone, Copy)]
