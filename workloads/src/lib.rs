@@ -12,6 +12,7 @@ pub mod family;
 pub mod fashion_resnet;
 pub mod metrics;
 pub mod models;
+pub mod sequence_to_sequence;
 pub mod shakespeare_gpt;
 pub mod targets;
 
@@ -24,6 +25,7 @@ pub const TABLE: &[&dyn Members] = &[
     &digits_mlp::LAPTOP,
     &fashion_resnet::LAPTOP,
     &shakespeare_gpt::LAPTOP,
+    &sequence_to_sequence::LAPTOP,
 ];
 
 /// Names of all workloads of this crate, in the table's order.

@@ -5,11 +5,16 @@ mod digits;
 mod fashion;
 mod images;
 mod shakespeare;
+mod translation;
 
 pub use digits::Digits;
 pub use fashion::Fashion;
 pub use images::{ImageSplits, Images};
 pub use shakespeare::{Shakespeare, Windows};
+pub use translation::{
+    BytePairs, Catalogue, Catalogues, CmuDict, Message, PACKAGES, Packed, Pairs, Pieces, Sequences,
+    TokenText, Wmt, is_catalogue, read_mo,
+};
 
 use flate2::read::GzDecoder;
 use sha2::{Digest, Sha256};
@@ -69,13 +74,17 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn all() -> [(Embedded, &'static str); 3] {
+    fn all() -> [(Embedded, &'static str); 4] {
         [
             (digits::FILE, include_str!("../../data/digits.md")),
             (fashion::FILE, include_str!("../../data/fashion_mnist.md")),
             (
                 shakespeare::FILE,
                 include_str!("../../data/tiny_shakespeare.md"),
+            ),
+            (
+                translation::CMUDICT,
+                include_str!("../../data/cmudict.md"),
             ),
         ]
     }

@@ -6,12 +6,15 @@ mod gpt;
 mod mlp;
 mod parts;
 mod resnet;
+mod seq2seq;
 
 pub use batch_norm::BatchNorm;
 pub use gpt::{Gpt, GptConfig, NormPlace};
 pub use mlp::{Mlp, MlpConfig};
 pub use parts::Activation;
 pub use resnet::{ResNet, ResNetConfig};
+pub use seq2seq::search;
+pub use seq2seq::{END, FIRST, PADDING, Scoring, Search, Seq2SeqConfig, Transformer};
 
 /// burn has one random generator per process: tests that seed it and draw take turns.
 #[cfg(test)]
