@@ -26,6 +26,8 @@ pub const TABLE: &[&dyn Members] = &[
     &fashion_resnet::LAPTOP,
     &shakespeare_gpt::LAPTOP,
     &sequence_to_sequence::LAPTOP,
+    &sequence_to_sequence::WORKSTATION,
+    &sequence_to_sequence::ALGOPERF,
 ];
 
 /// Names of all workloads of this crate, in the table's order.

@@ -12,8 +12,8 @@ pub use fashion::Fashion;
 pub use images::{ImageSplits, Images};
 pub use shakespeare::{Shakespeare, Windows};
 pub use translation::{
-    BytePairs, Catalogue, Catalogues, CmuDict, Message, PACKAGES, Packed, Pairs, Pieces, Sequences,
-    TokenText, Wmt, is_catalogue, read_mo,
+    BytePairs, Catalogue, Catalogues, CmuDict, Message, Packed, Pairs, Pieces, Sequences, TokenText,
+    Wmt, is_catalogue, read_mo,
 };
 
 use flate2::read::GzDecoder;

@@ -1,84 +1,11 @@
 //! English-French pairs from the message catalogues of free programs.
 
 use super::cmudict::share;
-use super::{BytePairs, Pairs, read_mo};
+use super::stand_in::CATALOGUES;
+use super::{BytePairs, Pairs, TokenText, read_mo};
 use std::collections::{HashMap, HashSet};
-use velodrome_harness::contract::{Skipped, Splits, WorkloadError};
-
-/// The Debian 12 packages, in the order in which they are read: name, version, archive, SHA-256,
-/// bytes.
-pub const PACKAGES: [(&str, &str, &str, &str, u64); 10] = [
-    (
-        "gcc-12-locales",
-        "12.2.0-14+deb12u1",
-        "gcc-12-locales_12.2.0-14+deb12u1_all.deb",
-        "a701516b5e34086f478b0a329dfd9dd8e1695e8bac5917a6b162a87719abe28f",
-        1_759_384,
-    ),
-    (
-        "vlc-l10n",
-        "3.0.23-0+deb12u1",
-        "vlc-l10n_3.0.23-0+deb12u1_all.deb",
-        "69ab8c034e2097e1050ff62e8048e0ad5e1f72991456a34d02bcecc8a8083136",
-        6_371_560,
-    ),
-    (
-        "krita-l10n",
-        "1:5.1.5+dfsg-2+deb12u1",
-        "krita-l10n_1%3a5.1.5+dfsg-2+deb12u1_all.deb",
-        "ad2b1d244e1021b4f56637b9e9109d5d512c8b457d13945cfae8296e294da1ac",
-        3_013_204,
-    ),
-    (
-        "util-linux-locales",
-        "2.38.1-5+deb12u3",
-        "util-linux-locales_2.38.1-5+deb12u3_all.deb",
-        "2cb091d6fdc2f38d3ce414102877dcc7434e4d42f18b58e73708219c2b9ec18e",
-        1_211_952,
-    ),
-    (
-        "binutils-common",
-        "2.40-2",
-        "binutils-common_2.40-2_amd64.deb",
-        "ab314134f43a0891a48f69a9bc33d825da748fa5e0ba2bebb7a5c491b026f1a0",
-        2_486_664,
-    ),
-    (
-        "gnucash-common",
-        "1:4.13-1",
-        "gnucash-common_1%3a4.13-1_all.deb",
-        "8477b415856eb671125ee63ac6a4ee1d23efeca3de6e55e5a14c6ebb32642b31",
-        5_194_912,
-    ),
-    (
-        "aptitude-common",
-        "0.8.13-5",
-        "aptitude-common_0.8.13-5_all.deb",
-        "3310ec70a514fbebd7082059d5cebf97e82485abfcb13c9ad21858e09abadc36",
-        1_777_280,
-    ),
-    (
-        "gettext",
-        "0.21-12",
-        "gettext_0.21-12_amd64.deb",
-        "8c1f9d43575373ce311f51d00a13afbb4888d63aa559a93a3472f5d77513b60c",
-        1_300_056,
-    ),
-    (
-        "coreutils",
-        "9.1-1",
-        "coreutils_9.1-1_amd64.deb",
-        "61038f857e346e8500adf53a2a0a20859f4d3a3b51570cc876b153a2d51a3091",
-        2_896_560,
-    ),
-    (
-        "kdevelop-l10n",
-        "4:22.12.2-1",
-        "kdevelop-l10n_4%3a22.12.2-1_all.deb",
-        "7cffb16efed112c7114ad6111e7282bb67872e787754d0fdb88a80ac66a6b956",
-        1_205_184,
-    ),
-];
+use std::sync::{Arc, OnceLock};
+use velodrome_harness::contract::{DataSource, Dataset, Skipped, Splits, WorkloadError};
 
 /// Whether a file of a package is a French catalogue.
 pub fn is_catalogue(path: &str) -> bool {
@@ -113,8 +40,50 @@ impl Catalogues {
     pub const VOCABULARY: usize = 8000;
     /// The most tokens of a text, its end included.
     pub const MAX_LENGTH: usize = 128;
-    /// Training, validation and test pairs of [`PACKAGES`].
+    /// Training, validation and test pairs of the pinned packages.
     pub const SPLIT_SIZES: [usize; 3] = [0, 0, 0];
+
+    /// Where the data comes from.
+    pub fn source() -> DataSource {
+        CATALOGUES.source()
+    }
+
+    /// Opens the packages that `velodrome data fetch catalogues` brings.
+    pub fn open(workload: &str) -> Result<Self, WorkloadError> {
+        let mut files = Vec::new();
+        for package in CATALOGUES.packages {
+            let archive = package.archive;
+            let mut found = CATALOGUES.members(workload, archive, &mut is_catalogue)?;
+            // Whatever the order in the archive.
+            found.sort();
+            files.extend(found.into_iter().map(|(path, bytes)| (format!("{archive}: {path}"), bytes)));
+        }
+        let catalogues = Self::read(workload, &files)?;
+        let splits = [&catalogues.train, &catalogues.validation, &catalogues.test];
+        let sizes = splits.map(Dataset::len);
+        if sizes != Self::SPLIT_SIZES {
+            return Err(WorkloadError::Data {
+                workload: workload.to_string(),
+                message: format!("{sizes:?} pairs, expected {:?}", Self::SPLIT_SIZES),
+            });
+        }
+        Ok(catalogues)
+    }
+
+    /// The encoding of the pinned packages, for texts of decoded tokens. Reads them at the first call
+    /// in a process that has not opened them.
+    pub fn text(workload: &str) -> Result<Arc<dyn TokenText>, WorkloadError> {
+        if let Some(encoding) = ENCODING.get() {
+            return Ok(encoding.clone());
+        }
+        Ok(Self::open(workload)?.keep())
+    }
+
+    /// Keeps the encoding for [`Self::text`].
+    fn keep(&self) -> Arc<BytePairs> {
+        let encoding = || Arc::new(self.encoding.clone());
+        ENCODING.get_or_init(encoding).clone()
+    }
 
     /// Reads catalogues, `(path, bytes)` each; texts that occur in several come from the first. An
     /// error names the file and the message; `workload` is named in errors.
@@ -190,6 +159,9 @@ impl Catalogues {
     }
 }
 
+/// The encoding of the pinned packages, which are the same in every call of a process.
+static ENCODING: OnceLock<Arc<BytePairs>> = OnceLock::new();
+
 /// A count of what was left out for one reason, with the first place.
 struct Skip {
     what: &'static str,
@@ -223,6 +195,7 @@ impl Skip {
 
 impl From<Catalogues> for Splits {
     fn from(catalogues: Catalogues) -> Self {
+        catalogues.keep();
         Self {
             skipped: catalogues.skipped,
             ..Self::new(catalogues.train, catalogues.validation, catalogues.test)
@@ -232,10 +205,8 @@ impl From<Catalogues> for Splits {
 
 #[cfg(test)]
 mod tests {
-    use super::super::TokenText;
     use super::super::mo::tests::write_mo;
     use super::*;
-    use velodrome_harness::contract::Dataset;
 
     fn files() -> Vec<(String, Vec<u8>)> {
         let mut texts: Vec<(String, String)> = (0..400)

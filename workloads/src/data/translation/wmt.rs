@@ -1,12 +1,13 @@
 //! The German-English data of WMT as line-aligned text in a folder of the user's.
 
 use super::pairs::{END_TOKEN, Pairs, Sequences, padded};
+use super::stand_in::folder;
 use super::{Pieces, TokenText};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use velodrome_harness::contract::{
-    Dataset, HostBatch, HostField, HostValues, Skipped, Splits, WorkloadError,
+    DataSource, Dataset, HostBatch, HostField, HostValues, Skipped, Splits, WorkloadError,
 };
 
 /// Translation from German to English.
@@ -40,6 +41,36 @@ impl Wmt {
     pub const MAX_LENGTH: usize = 256;
     /// Sentence pairs of the official splits (before packing).
     pub const SPLIT_SIZES: [usize; 3] = [5_906_184, 3000, 3003];
+
+    /// Where the data comes from.
+    pub fn source() -> DataSource {
+        DataSource {
+            name: "WMT German-English, 2017 (training), newstest 2013 and 2014".into(),
+            source: format!("a folder of your own, {}", folder(FOLDER).display()),
+            licence: "of its parts; see https://www.statmt.org/wmt17".into(),
+            sha256: String::new(),
+        }
+    }
+
+    /// Opens the user's folder `wmt_transformer`.
+    pub fn open_folder(workload: &str) -> Result<Self, WorkloadError> {
+        let wmt = Self::open(workload, &folder(FOLDER))?;
+        // The first folder of a process is its only one.
+        let _ = PIECES.set(wmt.pieces.clone());
+        Ok(wmt)
+    }
+
+    /// The vocabulary of the user's folder, for texts of decoded tokens.
+    pub fn text(workload: &str) -> Result<Arc<dyn TokenText>, WorkloadError> {
+        if let Some(pieces) = PIECES.get() {
+            return Ok(pieces.clone());
+        }
+        let pieces = read_pieces(&folder(FOLDER)).map_err(|message| WorkloadError::Data {
+            workload: workload.to_string(),
+            message,
+        })?;
+        Ok(PIECES.get_or_init(|| Arc::new(pieces)).clone())
+    }
 
     /// Reads the folder. Errors name the file and the line.
     pub fn open(workload: &str, folder: &Path) -> Result<Self, WorkloadError> {
@@ -76,10 +107,15 @@ impl Wmt {
     }
 }
 
+/// Name of the user's folder.
+const FOLDER: &str = "wmt_transformer";
+
+static PIECES: OnceLock<Arc<Pieces>> = OnceLock::new();
+
 const VOCABULARY_FILE: &str = "sentencepiece.vocab";
 
 /// The vocabulary of a folder.
-pub(crate) fn read_pieces(folder: &Path) -> Result<Pieces, String> {
+fn read_pieces(folder: &Path) -> Result<Pieces, String> {
     let path = folder.join(VOCABULARY_FILE);
     Pieces::parse(&read_text(&path)?).map_err(|m| format!("{}: {m}", path.display()))
 }
@@ -259,11 +295,6 @@ impl Dataset for Packed {
             units: indices.iter().map(|&i| self.target.get(i).len()).sum(),
         }
     }
-}
-
-/// The vocabulary of a folder, for texts of decoded tokens.
-pub(crate) fn text_of(folder: &Path) -> Result<Arc<dyn TokenText>, String> {
-    Ok(Arc::new(read_pieces(folder)?))
 }
 
 #[cfg(test)]
