@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod models;
 pub mod mri_unet;
 pub mod pcba_gnn;
+pub mod sequence_to_sequence;
 pub mod shakespeare_gpt;
 pub mod targets;
 
@@ -36,6 +37,9 @@ pub const TABLE: &[&dyn Members] = &[
     &pcba_gnn::LAPTOP,
     &pcba_gnn::WORKSTATION,
     &pcba_gnn::ALGOPERF,
+    &sequence_to_sequence::LAPTOP,
+    &sequence_to_sequence::WORKSTATION,
+    &sequence_to_sequence::ALGOPERF,
 ];
 
 /// Names of all workloads of this crate, in the table's order.

@@ -10,6 +10,7 @@ mod images;
 pub mod molecules;
 pub mod mri;
 mod shakespeare;
+mod translation;
 
 pub use criteo::{Criteo, Lines};
 pub use digits::Digits;
@@ -20,6 +21,10 @@ pub use flights::{
 pub use images::{ImageSplits, Images};
 pub use molecules::{Molpcba, Pcba, PcbaFull};
 pub use shakespeare::{Shakespeare, Windows};
+pub use translation::{
+    BytePairs, Catalogue, Catalogues, CmuDict, Message, Packed, Pairs, Pieces, Sequences,
+    TokenText, Wmt, is_catalogue, read_mo,
+};
 
 use flate2::read::GzDecoder;
 use sha2::{Digest, Sha256};
@@ -36,6 +41,7 @@ pub fn embedded() -> Vec<Embedded> {
         molecules::FILE,
         mri::FILE,
         shakespeare::FILE,
+        translation::CMUDICT,
     ]
 }
 
@@ -102,6 +108,7 @@ mod tests {
                 shakespeare::FILE,
                 include_str!("../../data/tiny_shakespeare.md"),
             ),
+            (translation::CMUDICT, include_str!("../../data/cmudict.md")),
         ]
     }
 

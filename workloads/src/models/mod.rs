@@ -9,6 +9,7 @@ mod graph_batch;
 mod mlp;
 mod parts;
 mod resnet;
+mod seq2seq;
 mod unet;
 
 pub use batch_norm::BatchNorm;
@@ -18,6 +19,8 @@ pub use gpt::{Gpt, GptConfig, NormPlace};
 pub use mlp::{Mlp, MlpConfig};
 pub use parts::Activation;
 pub use resnet::{ResNet, ResNetConfig};
+pub use seq2seq::search;
+pub use seq2seq::{END, FIRST, PADDING, Scoring, Search, Seq2SeqConfig, Transformer};
 pub use unet::{UNet, UNetConfig};
 
 /// burn has one random generator per process: tests that seed it and draw take turns.
