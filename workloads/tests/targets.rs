@@ -16,6 +16,13 @@ fn each_target_follows_from_its_records() {
             continue;
         }
         let name = &spec.name;
+        let provenance = &spec.target_provenance;
+        if !provenance.contains("Records:") {
+            // Set before records were kept, or not by the procedure yet: then the file says so.
+            let before = provenance.contains("24 November 2026");
+            assert!(before || provenance.starts_with("Provisional:"), "{name}");
+            continue;
+        }
         let file = |part: &str| records.join(format!("{name}.{part}.parquet"));
         let repeat = archive::read(&file("repeat")).unwrap();
         let search = file("search");
