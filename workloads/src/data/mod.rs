@@ -79,7 +79,7 @@ mod tests {
         [
             (digits::FILE, include_str!("../../data/digits.md")),
             (fashion::FILE, include_str!("../../data/fashion_mnist.md")),
-            (flights::FILE, include_str!("../../data/flights_100k.md")),
+            (flights::FILE, include_str!("../../data/flights_400k.md")),
             (
                 shakespeare::FILE,
                 include_str!("../../data/tiny_shakespeare.md"),
