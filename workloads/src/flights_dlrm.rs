@@ -3,11 +3,11 @@
 //! advertising, but has the same shape: one rare label, categories with many values, a loss that is
 //! hard to bring down; the third is AlgoPerf's.
 
+use crate::data::fetched::folder;
 use crate::data::{Columns, Criteo, Flights, flight_splits};
 use crate::family::{Family, Variant};
 use crate::models::{Dlrm, DlrmConfig, DlrmNetwork};
 use burn::tensor::Device;
-use std::path::PathBuf;
 use velodrome_harness::contract::{Model, ModelError, Size, Trained};
 
 const KIND: &str = "click_through";
@@ -63,10 +63,7 @@ pub const WORKSTATION: Family<DlrmConfig> = Family {
     model: describe,
     parameters: DlrmConfig::parameters,
     targets: include_str!("../targets/flights3m_dlrm.toml"),
-    open: |name| {
-        let path = folder("flights3m_dlrm").join("flights-3m.parquet");
-        Ok(flight_splits(Flights::open_whole(&path, name)?))
-    },
+    open: |name| Ok(flight_splits(Flights::open_whole(name)?)),
     build,
 };
 
@@ -92,15 +89,6 @@ pub const ALGOPERF: Family<DlrmConfig> = Family {
     open: |name| Criteo::open_whole(&folder("criteo1tb_dlrm"), algoperf().rows, name),
     build,
 };
-
-/// Where a user's data of one base workload lies: under `VELODROME_DATA`, or else
-/// `~/.local/share/velodrome`.
-fn folder(base: &str) -> PathBuf {
-    let root = std::env::var_os("VELODROME_DATA").map(PathBuf::from);
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
-    root.unwrap_or_else(|| home().join(".local/share/velodrome"))
-        .join(base)
-}
 
 /// The base model of the sample.
 fn laptop() -> DlrmConfig {

@@ -13,6 +13,9 @@ pub mod fashion_resnet;
 pub mod flights_dlrm;
 pub mod metrics;
 pub mod models;
+pub mod mri_unet;
+pub mod pcba_gnn;
+pub mod sequence_to_sequence;
 pub mod shakespeare_gpt;
 pub mod targets;
 
@@ -28,6 +31,15 @@ pub const TABLE: &[&dyn Members] = &[
     &flights_dlrm::WORKSTATION,
     &flights_dlrm::ALGOPERF,
     &shakespeare_gpt::LAPTOP,
+    &mri_unet::LAPTOP,
+    &mri_unet::WORKSTATION,
+    &mri_unet::ALGOPERF,
+    &pcba_gnn::LAPTOP,
+    &pcba_gnn::WORKSTATION,
+    &pcba_gnn::ALGOPERF,
+    &sequence_to_sequence::LAPTOP,
+    &sequence_to_sequence::WORKSTATION,
+    &sequence_to_sequence::ALGOPERF,
 ];
 
 /// Names of all workloads of this crate, in the table's order.

@@ -68,21 +68,3 @@ fn bad_rows_are_named_and_a_cut_file_is_refused() {
     let error = Flights::whole(whole).unwrap_err();
     assert!(error.contains("3 airports"), "{error}");
 }
-
-#[test]
-fn another_file_and_a_missing_one_are_refused_with_their_path() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("flights-3m.parquet");
-    let error = Flights::open_whole(&path, "flights3m_dlrm")
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("flights-3m.parquet") && error.contains("vega-datasets"),
-        "{error}"
-    );
-    std::fs::write(&path, b"PAR1").unwrap();
-    let error = Flights::open_whole(&path, "flights3m_dlrm")
-        .unwrap_err()
-        .to_string();
-    assert!(error.contains("SHA-256"), "{error}");
-}

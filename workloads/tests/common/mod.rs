@@ -21,8 +21,8 @@ pub fn registry() -> Registry {
 /// The workloads whose data is in the program.
 pub fn workloads() -> Vec<Arc<dyn Workload>> {
     let registry = registry();
-    let all = registry.workloads().cloned();
-    all.filter(|w| w.spec().size == Size::Laptop).collect()
+    let laptop = |w: &&Arc<dyn Workload>| w.spec().size == Size::Laptop;
+    registry.workloads().filter(laptop).cloned().collect()
 }
 
 pub fn training_device() -> Device {

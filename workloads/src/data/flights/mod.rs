@@ -8,9 +8,8 @@ mod sample;
 pub use examples::{Columns, FlightSplit};
 pub use parquet::parse_parquet;
 
-use super::{Embedded, hex};
-use sha2::{Digest, Sha256};
-use std::path::Path;
+use super::Embedded;
+use super::fetched::FLIGHTS3M;
 use std::sync::Arc;
 use velodrome_harness::contract::{DataSource, Splits, WorkloadError};
 use velodrome_harness::seed::mix;
@@ -111,24 +110,14 @@ impl Flights {
         split(timetable, Columns::Plain, Self::SPLIT_SIZES).map_err(|m| FILE.fault(workload, &m))
     }
 
-    /// Opens the whole: the package's file `flights-3m.parquet` at `path`, whose checksum is verified.
-    pub fn open_whole(path: &Path, workload: &str) -> Result<[FlightSplit; 3], WorkloadError> {
-        let fault = |message: String| WorkloadError::Data {
+    /// Opens the whole, the fetched set `flights3m`.
+    pub fn open_whole(workload: &str) -> Result<[FlightSplit; 3], WorkloadError> {
+        let (archive, file) = ("vega-datasets-3.2.1.tgz", "package/data/flights-3m.parquet");
+        let bytes = FLIGHTS3M.member(workload, archive, file)?;
+        Self::whole(bytes).map_err(|message| WorkloadError::Data {
             workload: workload.to_string(),
-            message: format!("{}: {message}", path.display()),
-        };
-        let bytes = std::fs::read(path).map_err(|e| {
-            fault(format!(
-                "{e}; it is data/flights-3m.parquet of the npm package vega-datasets 3.2.1"
-            ))
-        })?;
-        let found = hex(&Sha256::digest(&bytes));
-        if found != WHOLE_SHA256 {
-            return Err(fault(format!(
-                "SHA-256 is {found}, expected {WHOLE_SHA256}"
-            )));
-        }
-        Self::whole(bytes).map_err(fault)
+            message: format!("{file} in {archive}: {message}"),
+        })
     }
 
     /// The whole, from the bytes of flights-3m.parquet.
