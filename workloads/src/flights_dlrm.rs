@@ -38,7 +38,7 @@ pub const LAPTOP: Family<DlrmConfig> = Family {
     config: laptop,
     variants: &[
         LAYER_NORM,
-        Variant::new("resnet", RESIDUAL, |c| residual(c, 64, 128)),
+        Variant::new("resnet", RESIDUAL, |c| residual(c, 128, 256)),
         EMBED_INIT,
     ],
     model: describe,
@@ -92,16 +92,21 @@ pub const ALGOPERF: Family<DlrmConfig> = Family {
 
 /// The base model of the sample.
 fn laptop() -> DlrmConfig {
-    flights(Columns::Plain, 16, vec![128, 64, 16], vec![256, 256, 128])
+    flights(
+        Columns::Plain,
+        32,
+        vec![256, 128, 32],
+        vec![512, 512, 256, 128],
+    )
 }
 
 /// The model of the three million flights.
 fn workstation() -> DlrmConfig {
     flights(
         Columns::Crossed,
-        32,
-        vec![256, 128, 32],
-        vec![512, 512, 256],
+        64,
+        vec![512, 256, 64],
+        vec![1024, 1024, 512, 256],
     )
 }
 

@@ -1,7 +1,7 @@
-"""Cuts a sample of 100,000 US flights out of the vega-datasets package.
+"""Cuts a sample of 400,000 US flights out of the vega-datasets package.
 
     npm pack vega-datasets@3.2.1
-    python make/flights.py vega-datasets-3.2.1.tgz flights_100k.gz
+    python make/flights.py vega-datasets-3.2.1.tgz flights_400k.gz
 
 Needs numpy and pyarrow (26.0 was used). Of the 3,000,000 rows of flights-3m.parquet those are taken
 whose row number has the smallest values of the SplitMix64 finaliser (row number + 1 times the golden
@@ -26,7 +26,7 @@ from common import compress, read_checked, write
 
 TGZ = "6f72fda460a9863fae5fcb32f85bcd49e1761fdea6dc6cf9f4962472881cc5a3"
 MEMBER = "package/data/flights-3m.parquet"
-SAMPLE, LATE = 100_000, 15
+SAMPLE, LATE = 400_000, 15
 
 
 def mixed(n):

@@ -103,7 +103,7 @@ mod tests {
             (molecules::FILE, include_str!("../../data/pcba_10000.md")),
             (fashion::FILE, include_str!("../../data/fashion_mnist.md")),
             (mri::FILE, include_str!("../../data/mri_heads_64.md")),
-            (flights::FILE, include_str!("../../data/flights_100k.md")),
+            (flights::FILE, include_str!("../../data/flights_400k.md")),
             (
                 shakespeare::FILE,
                 include_str!("../../data/tiny_shakespeare.md"),

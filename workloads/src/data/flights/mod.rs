@@ -1,23 +1,23 @@
 //! US flights of the first half of 2001, as examples for a click-through style model: will a flight
 //! arrive 15 minutes late or later? Flight delays, not advertising.
 
+mod examples;
 mod parquet;
 mod sample;
 
+pub use examples::{Columns, FlightSplit};
 pub use parquet::parse_parquet;
 
 use super::Embedded;
 use super::fetched::FLIGHTS3M;
 use std::sync::Arc;
-use velodrome_harness::contract::{
-    DataSource, Dataset, HostBatch, HostField, HostValues, Splits, WorkloadError,
-};
+use velodrome_harness::contract::{DataSource, Splits, WorkloadError};
 use velodrome_harness::seed::mix;
 
 pub(super) const FILE: Embedded = Embedded {
-    file: "flights_100k.gz",
-    sha256: "627890e96cd6262827202e35c848296e2e3dbfadadad05e364ff6d1a62ed179a",
-    bytes: include_bytes!("../../../data/flights_100k.gz"),
+    file: "flights_400k.gz",
+    sha256: "3499e743ff3ec69b24804545d679f0bed0e68f143c942f6d74afbcde0d449adb",
+    bytes: include_bytes!("../../../data/flights_400k.gz"),
 };
 
 /// SHA-256 of the package's `data/flights-3m.parquet`.
@@ -61,145 +61,10 @@ pub struct Timetable {
     pub flights: Vec<Flight>,
 }
 
-/// Which categorical features an example has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Columns {
-    /// Origin, destination, route, weekday, hour, day, minute of the hour.
-    Plain,
-    /// These and three pairs: origin and day, destination and day, origin and hour of the week.
-    Crossed,
-}
-
-impl Columns {
-    /// Values of each feature.
-    pub const fn sizes(self) -> &'static [usize] {
-        const SIZES: [usize; 10] = {
-            let (airports, days) = (Flights::AIRPORTS, 182);
-            [
-                airports,
-                airports,
-                Flights::ROUTES,
-                7,
-                24,
-                days,
-                60,
-                airports * days,
-                airports * days,
-                airports * 168,
-            ]
-        };
-        match self {
-            Columns::Plain => SIZES.split_at(7).0,
-            Columns::Crossed => &SIZES,
-        }
-    }
-
-    /// Rows of an embedding table in which each feature has rows of its own.
-    pub fn rows(self) -> usize {
-        self.sizes().iter().sum()
-    }
-}
-
-/// One split. Gives the fields `dense` (real, `[examples, 5]`: `ln(1 + miles) - 6.5`, the time of the day
-/// from -1 to 1, its sine and cosine, the day from -1 to 1), `category` (integer, `[examples, columns]`:
-/// rows of one embedding table, each feature behind the one before it) and `label` (integer,
-/// `[examples]`: 1 for late).
-#[derive(Debug, Clone)]
-pub struct FlightSplit {
-    routes: Arc<[Route]>,
-    flights: Vec<Flight>,
-    columns: Columns,
-}
-
-impl FlightSplit {
-    /// The flights, in the order of their departure.
-    pub fn flights(&self) -> &[Flight] {
-        &self.flights
-    }
-}
-
-impl Dataset for FlightSplit {
-    fn len(&self) -> usize {
-        self.flights.len()
-    }
-
-    /// Indices that are not below the length are left out.
-    fn batch(&self, indices: &[usize]) -> HostBatch {
-        let sizes = self.columns.sizes();
-        let mut dense = Vec::with_capacity(indices.len() * Flights::DENSE);
-        let mut category = Vec::with_capacity(indices.len() * sizes.len());
-        let mut label = Vec::with_capacity(indices.len());
-        for &index in indices {
-            let Some(flight) = self.flights.get(index) else {
-                continue;
-            };
-            let Some(route) = self.routes.get(usize::from(flight.route)) else {
-                continue;
-            };
-            dense.extend(dense_features(flight, route));
-            let mut before = 0;
-            for (value, size) in categories(flight, route).into_iter().zip(sizes) {
-                category.push((before + value) as i32);
-                before += size;
-            }
-            label.push(i32::from(flight.late));
-        }
-        let examples = label.len();
-        let field = |name, width: Option<usize>, values| HostField {
-            name,
-            shape: std::iter::once(examples).chain(width).collect(),
-            values,
-        };
-        HostBatch {
-            fields: vec![
-                field("dense", Some(Flights::DENSE), HostValues::Float(dense)),
-                field("category", Some(sizes.len()), HostValues::Int(category)),
-                field("label", None, HostValues::Int(label)),
-            ],
-            examples,
-            units: examples,
-        }
-    }
-}
-
-fn dense_features(flight: &Flight, route: &Route) -> [f32; Flights::DENSE] {
-    let day = f64::from(flight.minute / DAY);
-    let time = f64::from(flight.minute % DAY) / f64::from(DAY);
-    let angle = std::f64::consts::TAU * time;
-    [
-        f64::from(route.miles).ln_1p() - 6.5,
-        2.0 * time - 1.0,
-        angle.sin(),
-        angle.cos(),
-        day / 90.5 - 1.0,
-    ]
-    .map(|x| x as f32)
-}
-
-/// Values of all features of [`Columns::Crossed`], of which the first are those of [`Columns::Plain`].
-fn categories(flight: &Flight, route: &Route) -> [usize; 10] {
-    let (origin, destination) = (usize::from(route.origin), usize::from(route.destination));
-    let day = (flight.minute / DAY) as usize;
-    let hour = (flight.minute % DAY / 60) as usize;
-    let weekday = day % 7;
-    [
-        origin,
-        destination,
-        usize::from(flight.route),
-        weekday,
-        hour,
-        day,
-        (flight.minute % 60) as usize,
-        origin * 182 + day,
-        destination * 182 + day,
-        origin * 168 + weekday * 24 + hour,
-    ]
-}
-
 /// The flights.
 ///
 /// The split is fixed by a hash of what is known of a flight before it arrives (minute, origin,
-/// destination, miles): of 20 equal shares one goes to validation, one to test, the others to training.
+/// destination, miles): of 128 equal shares one goes to validation, one to test, the others to training.
 /// So two flights that look the same are in the same split, and a flight of the sample is in the
 /// split that it has in the whole. Days are shared by all splits: this measures training, not
 /// forecasting.
@@ -213,14 +78,14 @@ impl Flights {
     /// Routes.
     pub const ROUTES: usize = 3399;
     /// Training, validation and test flights of the sample.
-    pub const SPLIT_SIZES: [usize; 3] = [89_923, 5_026, 5_051];
+    pub const SPLIT_SIZES: [usize; 3] = [393_706, 3_174, 3_120];
     /// Training, validation and test flights of the whole.
-    pub const WHOLE_SPLIT_SIZES: [usize; 3] = [2_699_841, 150_024, 150_135];
+    pub const WHOLE_SPLIT_SIZES: [usize; 3] = [2_953_307, 23_354, 23_339];
 
     /// Where the sample comes from.
     pub fn source() -> DataSource {
         DataSource {
-            name: "US flights of 2001, 100,000 of them: delays, not advertising".into(),
+            name: "US flights of 2001, 400,000 of them: delays, not advertising".into(),
             source: "vega-datasets 3.2.1 (npm), data/flights-3m.parquet".into(),
             licence: "no terms stated (data of the US Department of Transportation, 14 CFR part \
                       234), BSD-3-Clause (package)"
@@ -283,7 +148,7 @@ fn split_of(flight: &Flight, route: &Route) -> usize {
         | u64::from(route.origin) << 32
         | u64::from(route.destination) << 40
         | u64::from(route.miles) << 48;
-    match mix(known, 0) % 20 {
+    match mix(known, 0) % 128 {
         0 => 1,
         1 => 2,
         _ => 0,
@@ -319,109 +184,6 @@ fn split(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn fields(batch: &HostBatch) -> (Vec<f32>, Vec<i32>, Vec<i32>) {
-        match [0, 1, 2].map(|i| batch.fields[i].values.clone()) {
-            [HostValues::Float(d), HostValues::Int(c), HostValues::Int(l)] => (d, c, l),
-            _ => panic!("fields of other types"),
-        }
-    }
-
-    #[test]
-    fn features_by_hand() {
-        let routes: Arc<[Route]> = [
-            Route {
-                origin: 0,
-                destination: 1,
-                miles: 9,
-            },
-            Route {
-                origin: 228,
-                destination: 3,
-                miles: 1999,
-            },
-        ]
-        .into();
-        let flights = vec![
-            Flight {
-                minute: 0,
-                route: 0,
-                late: false,
-            },
-            // Tuesday 9 January, 18:07.
-            Flight {
-                minute: 8 * 1440 + 18 * 60 + 7,
-                route: 1,
-                late: true,
-            },
-        ];
-        let data = FlightSplit {
-            routes,
-            flights,
-            columns: Columns::Crossed,
-        };
-        let batch = data.batch(&[1, 7, 0]);
-        assert_eq!(batch.examples, 2);
-        assert_eq!(batch.fields[0].shape, [2, 5]);
-        assert_eq!(batch.fields[1].shape, [2, 10]);
-        let (dense, category, label) = fields(&batch);
-        assert_eq!(label, [1, 0]);
-        let time: f64 = (18.0 * 60.0 + 7.0) / 1440.0;
-        let expected = [
-            2000f64.ln() - 6.5,
-            2.0 * time - 1.0,
-            (2.0 * std::f64::consts::PI * time).sin(),
-            (2.0 * std::f64::consts::PI * time).cos(),
-            8.0 / 90.5 - 1.0,
-            10f64.ln() - 6.5,
-            -1.0,
-            0.0,
-            1.0,
-            -1.0,
-        ];
-        for (found, expected) in dense.iter().zip(expected) {
-            assert!((f64::from(*found) - expected).abs() < 1e-6);
-        }
-        let sizes = [229, 229, 3399, 7, 24, 182, 60, 41678, 41678, 38472];
-        assert_eq!(Columns::Crossed.sizes(), sizes);
-        assert_eq!(Columns::Plain.sizes(), &sizes[..7]);
-        let values = [
-            228,
-            3,
-            1,
-            1,
-            18,
-            8,
-            7,
-            228 * 182 + 8,
-            3 * 182 + 8,
-            228 * 168 + 24 + 18,
-        ];
-        let mut before = 0;
-        for (at, (value, size)) in values.into_iter().zip(sizes).enumerate() {
-            assert_eq!(category[at], before + value);
-            before += size as i32;
-        }
-        assert_eq!(before as usize, Columns::Crossed.rows());
-    }
-
-    #[test]
-    fn all_rows_of_the_table_are_in_range_and_each_split_has_its_share_of_late_flights() {
-        for split in Flights::open("test").unwrap() {
-            let all: Vec<usize> = (0..split.len()).collect();
-            let (dense, category, label) = fields(&split.batch(&all));
-            assert!(dense.iter().all(|x| x.abs() <= 3.5));
-            let mut from = 0;
-            for (column, size) in Columns::Plain.sizes().iter().enumerate() {
-                let range = from..from + *size as i32;
-                let values = category.iter().skip(column).step_by(7);
-                assert!(values.clone().all(|v| range.contains(v)), "column {column}");
-                from = range.end;
-            }
-            let late = label.iter().sum::<i32>() as f64 / split.len() as f64;
-            assert!((late - 0.206).abs() < 0.02, "{late}");
-        }
-    }
 
     #[test]
     fn flights_that_look_the_same_are_in_one_split() {

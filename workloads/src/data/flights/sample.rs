@@ -3,7 +3,7 @@
 use super::{Flight, Flights, LAST_MINUTE, Route, Timetable};
 
 /// Flights of the sample.
-const FLIGHTS: usize = 100_000;
+const FLIGHTS: usize = 400_000;
 /// Length of the header.
 const HEADER: usize = 20;
 
@@ -109,12 +109,12 @@ mod tests {
             let ends = (code(route.origin), code(route.destination));
             (flight.minute, ends.0, ends.1, route.miles, flight.late)
         };
-        let [first, middle, last] = [0, 50_000, FLIGHTS - 1].map(|i| named(&table.flights[i]));
+        let [first, middle, last] = [0, FLIGHTS / 2, FLIGHTS - 1].map(|i| named(&table.flights[i]));
         assert_eq!(first, (1, "MCI".into(), "MDW".into(), 405, false));
-        assert_eq!(middle, (131_545, "PHL".into(), "LAS".into(), 2176, false));
+        assert_eq!(middle, (131_680, "RDU".into(), "BWI".into(), 255, false));
         assert_eq!(last, (260_639, "PIT".into(), "BOS".into(), 496, true));
         let late = table.flights.iter().filter(|f| f.late).count();
-        assert_eq!(late, 20_596);
+        assert_eq!(late, 83_249);
     }
 
     #[test]

@@ -1,16 +1,17 @@
 //! The kind `click_through`: DLRM's gradients, sizes and variants, its reference values, and the loaders
 //! of flights and click logs.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod criteo;
+mod parquet;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use common::{batch, bits, build, lock, registry, training_device};
-use std::path::Path;
 use velodrome_harness::contract::{
-    Batch, Dataset, HostBatch, HostField, HostValues, Model, ParamInfo, ParamKind, PassOptions,
-    Trained, Trainee, Weights,
+    Batch, HostBatch, HostField, HostValues, Model, ParamInfo, ParamKind, PassOptions, Trained,
+    Trainee, Weights,
 };
-use velodrome_workloads::data::{Criteo, Flights, parse_parquet};
 use velodrome_workloads::flights_dlrm::algoperf;
 use velodrome_workloads::models::{Dlrm, DlrmConfig, DlrmNetwork};
 
@@ -308,8 +309,9 @@ fn variants_differ_in_the_named_attribute() {
     let bound = 1.0 / 4130f32.sqrt();
     assert!(base.0 == 0 && (0.99 * bound..=bound).contains(&base.1));
     let norms = look("flights_dlrm_layernorm");
-    assert_eq!((norms.0, norms.1), (7, base.1));
-    assert_eq!(norms.2 - base.2, 2 * (128 + 64 + 16 + 16 + 256 + 256 + 128));
+    assert_eq!((norms.0, norms.1), (8, base.1));
+    let widths = 256 + 128 + 32 + 32 + 512 + 512 + 256 + 128;
+    assert_eq!(norms.2 - base.2, 2 * widths);
     let residual = look("flights_dlrm_resnet");
     assert_eq!((residual.0, residual.1), (0, base.1));
     let wide = look("flights_dlrm_embed_init");
@@ -390,240 +392,4 @@ fn losses_of_examples_can_be_weighted() {
     };
     let dropped = trainee.gradients(&data, &dropped).unwrap();
     assert_ne!(bits(dropped.losses), bits(plain.losses));
-}
-
-mod parquet {
-    use super::*;
-    use polars::prelude::{Column, DataFrame, NamedFrom, ParquetWriter, Series};
-
-    /// Microseconds of a minute of 2001.
-    fn date(minute: i64) -> i64 {
-        978_307_200_000_000 + minute * 60_000_000
-    }
-
-    fn file(dates: &[Option<i64>], miles: &[i64], origins: &[&str]) -> Vec<u8> {
-        let column = |series: Series| Column::from(series);
-        let n = dates.len();
-        let mut frame = DataFrame::new(
-            n,
-            vec![
-                column(Series::new("date".into(), dates)),
-                column(Series::new("delay".into(), [15i64, 14, -20][..n].to_vec())),
-                column(Series::new("distance".into(), miles)),
-                column(Series::new("origin".into(), origins)),
-                column(Series::new("destination".into(), vec!["BOS"; n])),
-            ],
-        )
-        .unwrap();
-        let mut bytes = Vec::new();
-        ParquetWriter::new(&mut bytes).finish(&mut frame).unwrap();
-        bytes
-    }
-
-    #[test]
-    fn flights_are_read_and_numbered() {
-        let dates = [Some(date(0)), Some(date(7)), Some(date(260_640))];
-        let table = parse_parquet(file(&dates, &[500, 90, 500], &["SFO", "ATL", "SFO"])).unwrap();
-        assert_eq!(table.airports, [*b"ATL", *b"BOS", *b"SFO"]);
-        let routes: Vec<_> = table
-            .routes
-            .iter()
-            .map(|r| (r.origin, r.destination, r.miles))
-            .collect();
-        assert_eq!(routes, [(0, 1, 90), (2, 1, 500)]);
-        let flights: Vec<_> = table
-            .flights
-            .iter()
-            .map(|f| (f.minute, f.route, f.late))
-            .collect();
-        assert_eq!(flights, [(0, 1, true), (7, 0, false), (260_640, 1, false)]);
-    }
-
-    #[test]
-    fn bad_rows_are_named_and_a_cut_file_is_refused() {
-        let good = [Some(date(0)), Some(date(7)), Some(date(9))];
-        let error = |dates: &[Option<i64>], miles: &[i64], origins: &[&str]| {
-            parse_parquet(file(dates, miles, origins)).unwrap_err()
-        };
-        let (miles, origins) = ([500, 90, 500], ["SFO", "ATL", "SFO"]);
-        let hole = [good[0], None, good[2]];
-        assert!(error(&hole, &miles, &origins).contains("row 2: no `date`"));
-        let early = [good[0], good[1], Some(date(-1))];
-        assert!(error(&early, &miles, &origins).contains("row 3: date"));
-        let late = [good[0], Some(date(260_641)), good[2]];
-        assert!(error(&late, &miles, &origins).contains("row 2: date"));
-        assert!(error(&good, &[500, -1, 3], &origins).contains("row 2: a distance of -1"));
-        assert!(error(&good, &miles, &["SFO", "AT", "SFO"]).contains("row 2: `origin` is \"AT\""));
-        let whole = file(&good, &miles, &origins);
-        assert!(parse_parquet(whole[..whole.len() - 9].to_vec()).is_err());
-        assert!(parse_parquet(Vec::new()).is_err());
-        // Well-formed, and not the package's file.
-        let error = Flights::whole(whole).unwrap_err();
-        assert!(error.contains("3 airports"), "{error}");
-    }
-}
-
-mod criteo {
-    use super::*;
-
-    /// A line of the true format: a label, 13 numbers, 26 categories; some missing.
-    fn line(n: usize) -> String {
-        let mut fields = vec![(n % 3 % 2).to_string()];
-        fields.extend((0..13).map(|i| match (n + i) % 5 {
-            0 => String::new(),
-            _ => ((n * 31 + i * 7) as i64 % 2000 - 1).to_string(),
-        }));
-        fields.extend((0..26).map(|i| match (n + 2 * i) % 11 {
-            0 => String::new(),
-            _ => format!(
-                "{:08x}",
-                (n as u32 + 1).wrapping_mul(2_654_435_761) ^ (i as u32) << 9
-            ),
-        }));
-        fields.join("\t") + "\n"
-    }
-
-    fn write(folder: &Path, name: &str, lines: std::ops::Range<usize>) {
-        let text: String = lines.map(line).collect();
-        std::fs::write(folder.join(name), text).unwrap();
-    }
-
-    fn folder() -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, lines) in [
-            ("day_0_00", 0..150),
-            ("day_0_01", 150..151),
-            ("day_10_00", 351..400),
-            ("day_9_00", 151..351),
-            ("day_23_18", 400..410),
-            ("day_23_19", 410..417),
-            ("notes.txt", 0..1),
-        ] {
-            write(folder.path(), name, lines);
-        }
-        folder
-    }
-
-    fn open(folder: &Path) -> Result<[velodrome_workloads::data::Lines; 3], String> {
-        Criteo::open(folder, 1000, "criteo1tb_dlrm").map_err(|e| e.to_string())
-    }
-
-    #[test]
-    fn lines_are_found_by_number_across_files_and_days() {
-        let folder = folder();
-        let splits = open(folder.path()).unwrap();
-        assert_eq!([0, 1, 2].map(|i| splits[i].len()), [400, 7, 10]);
-        let [train, validation, test] = &splits;
-        let all: Vec<usize> = (0..400).collect();
-        let whole = train.batch(&all);
-        assert_eq!(whole.examples, 400);
-        assert_eq!(whole.fields[1].shape, [400, 26]);
-        // Each line alone, and any order, give the same; days are in the order of their numbers.
-        let HostValues::Int(labels) = &whole.fields[2].values else {
-            panic!("labels are integers");
-        };
-        assert!(
-            labels
-                .iter()
-                .enumerate()
-                .all(|(n, l)| *l == (n % 3 % 2) as i32)
-        );
-        let HostValues::Float(dense) = &whole.fields[0].values else {
-            panic!("numbers are real");
-        };
-        let expected = ((351 * 31 + 7) % 2000) as f32;
-        assert!((dense[351 * 13 + 1] - expected.ln()).abs() < 1e-5);
-        let some = [399, 0, 150, 151, 64, 63, 399, 350];
-        let picked = train.batch(&some);
-        for (at, index) in some.into_iter().enumerate() {
-            let one = train.batch(&[index]);
-            for (one, many) in one.fields.iter().zip(&picked.fields) {
-                match (&one.values, &many.values) {
-                    (HostValues::Float(a), HostValues::Float(b)) => {
-                        assert_eq!(a[..], b[at * a.len()..(at + 1) * a.len()]);
-                    }
-                    (HostValues::Int(a), HostValues::Int(b)) => {
-                        assert_eq!(a[..], b[at * a.len()..(at + 1) * a.len()]);
-                        assert!(a.iter().all(|v| (0..1000).contains(v)));
-                    }
-                    _ => panic!("other types"),
-                }
-            }
-        }
-        assert_eq!(train.batch(&[0, 400]).examples, 1);
-        assert_ne!(test.batch(&[0]), validation.batch(&[0]));
-    }
-
-    #[test]
-    fn a_pass_over_lines_of_the_true_format() {
-        let _lock = lock();
-        let folder = folder();
-        let [train, ..] = open(folder.path()).unwrap();
-        let config = DlrmConfig {
-            rows: 1000,
-            width: 8,
-            bottom: vec![16, 8],
-            top: vec![16, 8],
-            ..algoperf()
-        };
-        let device = training_device();
-        device.seed(2);
-        let mut model = Trained::new(Dlrm::new(&config, &device).unwrap());
-        let ids: Vec<usize> = (100..200).collect();
-        let output = model.pass(&batch(&train, &ids, &device), &PassOptions::default());
-        assert!(mean(output.unwrap().losses).is_finite());
-    }
-
-    #[test]
-    fn bad_records_are_named_by_file_and_line() {
-        let folder = folder();
-        let path = folder.path().join("day_9_00");
-        let good = std::fs::read_to_string(&path).unwrap();
-        let with = |from: &str, to: &str| {
-            std::fs::write(&path, good.replacen(from, to, 1)).unwrap();
-            open(folder.path()).unwrap_err()
-        };
-        let third = good.lines().nth(2).unwrap();
-        for (bad, message) in [
-            (third.replacen(['0', '1'], "7", 1), "label"),
-            (third.replacen('\t', " ", 1), "label"),
-            (third[..third.len() / 2].to_string(), "ends before"),
-            (format!("{third}\t"), "more than 40 fields"),
-            (format!("{third}{}", "a".repeat(2000)), "longer than"),
-            (String::new(), "label"),
-        ] {
-            let error = with(third, &bad);
-            assert!(error.contains("day_9_00: line 3: "), "{error}");
-            assert!(error.contains(message), "{error}");
-        }
-        // Cut in the middle of the last line.
-        std::fs::write(&path, &good[..good.len() - 30]).unwrap();
-        let error = open(folder.path()).unwrap_err();
-        assert!(error.contains("day_9_00: line 200: "), "{error}");
-        std::fs::write(&path, "").unwrap();
-        assert!(
-            open(folder.path())
-                .unwrap_err()
-                .contains("day_9_00: is empty")
-        );
-    }
-
-    #[test]
-    fn missing_files_and_a_set_that_is_not_whole_are_errors() {
-        let folder = folder();
-        let whole = Criteo::open_whole(folder.path(), 1000, "criteo1tb_dlrm");
-        let error = whole.err().unwrap().to_string();
-        assert!(
-            error.contains("[400, 7, 10]") && error.contains("not whole"),
-            "{error}"
-        );
-        std::fs::remove_file(folder.path().join("day_23_19")).unwrap();
-        let error = open(folder.path()).unwrap_err();
-        assert!(error.contains("no file like day_23_19"), "{error}");
-        let error = open(&folder.path().join("nowhere")).unwrap_err();
-        assert!(
-            error.contains("nowhere") && error.contains("day_0_00"),
-            "{error}"
-        );
-    }
 }
