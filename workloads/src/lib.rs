@@ -15,6 +15,8 @@ pub mod models;
 pub mod mri_unet;
 pub mod pcba_gnn;
 pub mod shakespeare_gpt;
+pub mod speech_conformer;
+pub mod speech_lstm;
 pub mod targets;
 
 use family::Members;
@@ -32,6 +34,12 @@ pub const TABLE: &[&dyn Members] = &[
     &pcba_gnn::LAPTOP,
     &pcba_gnn::WORKSTATION,
     &pcba_gnn::ALGOPERF,
+    &speech_conformer::LAPTOP,
+    &speech_conformer::WORKSTATION,
+    &speech_conformer::ALGOPERF,
+    &speech_lstm::LAPTOP,
+    &speech_lstm::WORKSTATION,
+    &speech_lstm::ALGOPERF,
 ];
 
 /// Names of all workloads of this crate, in the table's order.

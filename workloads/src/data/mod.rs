@@ -3,10 +3,12 @@
 
 mod digits;
 mod fashion;
+mod fft;
 mod images;
 pub mod mri;
 pub mod molecules;
 mod shakespeare;
+pub mod speech;
 
 pub use digits::Digits;
 pub use fashion::Fashion;
@@ -78,6 +80,7 @@ mod tests {
             (molecules::FILE, include_str!("../../data/pcba_10000.md")),
             (fashion::FILE, include_str!("../../data/fashion_mnist.md")),
             (mri::FILE, include_str!("../../data/mri_heads_64.md")),
+            (speech::FILE, include_str!("../../data/spoken_prompts.md")),
             (
                 shakespeare::FILE,
                 include_str!("../../data/tiny_shakespeare.md"),

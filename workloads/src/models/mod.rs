@@ -8,6 +8,7 @@ mod graph_batch;
 mod mlp;
 mod parts;
 mod resnet;
+pub mod speech;
 mod unet;
 
 pub use batch_norm::BatchNorm;
