@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Cursor, Write};
 use std::path::Path;
-use velodrome_harness::contract::{Dataset, HostBatch, HostValues, Splits, WorkloadError};
+use velodrome_harness::contract::{HostBatch, HostValues, Splits, WorkloadError};
 use velodrome_workloads::data::speech::{
     AsteriskSounds, FIVE_LANGUAGES, Language, LibriSpeech, LogMel, Pieces,
 };
