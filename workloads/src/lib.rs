@@ -10,10 +10,12 @@ pub mod data;
 pub mod digits_mlp;
 pub mod family;
 pub mod fashion_resnet;
+pub mod flights_dlrm;
 pub mod metrics;
 pub mod models;
 pub mod mri_unet;
 pub mod pcba_gnn;
+pub mod sequence_to_sequence;
 pub mod shakespeare_gpt;
 pub mod speech_conformer;
 pub mod speech_lstm;
@@ -27,6 +29,9 @@ use velodrome_harness::registry::{Registry, RegistryError};
 pub const TABLE: &[&dyn Members] = &[
     &digits_mlp::LAPTOP,
     &fashion_resnet::LAPTOP,
+    &flights_dlrm::LAPTOP,
+    &flights_dlrm::WORKSTATION,
+    &flights_dlrm::ALGOPERF,
     &shakespeare_gpt::LAPTOP,
     &mri_unet::LAPTOP,
     &mri_unet::WORKSTATION,
@@ -40,6 +45,9 @@ pub const TABLE: &[&dyn Members] = &[
     &speech_lstm::LAPTOP,
     &speech_lstm::WORKSTATION,
     &speech_lstm::ALGOPERF,
+    &sequence_to_sequence::LAPTOP,
+    &sequence_to_sequence::WORKSTATION,
+    &sequence_to_sequence::ALGOPERF,
 ];
 
 /// Names of all workloads of this crate, in the table's order.

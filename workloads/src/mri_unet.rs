@@ -1,6 +1,7 @@
 //! `mri_unet`, `mri_heads_unet` and `fastmri_unet` with their variants: whole images from a quarter of
 //! their k-space, a U-Net.
 
+use crate::data::fetched::{MRI_HEADS, folder};
 use crate::data::mri::{FastMri, MriHeads, MriSlices};
 use crate::family::{Family, Variant};
 use crate::models::{UNet, UNetConfig};
@@ -63,7 +64,11 @@ pub const WORKSTATION: Family<UNetConfig> = Family {
     config: || config(MriHeads::SIDE, 32, 4),
     variants: &[],
     targets: include_str!("../targets/mri_heads_unet.toml"),
-    open: |name| MriHeads::open(name, &mut |archive, path| fetched(name, archive, path)),
+    open: |name| {
+        MriHeads::open(name, &mut |archive, path| {
+            MRI_HEADS.member(name, archive, path)
+        })
+    },
     ..LAPTOP
 };
 
@@ -110,24 +115,4 @@ fn describe(config: &UNetConfig) -> String {
         if config.tanh { "tanh" } else { "leaky ReLU" },
         side = config.side
     )
-}
-
-/// Stands in for `data::folder`.
-fn folder(base: &str) -> std::path::PathBuf {
-    let root = std::env::var_os("VELODROME_DATA").map(std::path::PathBuf::from);
-    let home = std::env::var_os("HOME").map(std::path::PathBuf::from);
-    let home = home.map(|home| home.join(".local/share/velodrome"));
-    root.or(home).unwrap_or_default().join(base)
-}
-
-/// Stands in for `Fetched::member`.
-fn fetched(
-    workload: &str,
-    archive: &str,
-    path: &str,
-) -> Result<Vec<u8>, velodrome_harness::contract::WorkloadError> {
-    Err(velodrome_harness::contract::WorkloadError::Data {
-        workload: workload.to_string(),
-        message: format!("{path} in {archive}: run `velodrome data fetch mri_heads`"),
-    })
 }

@@ -2,12 +2,12 @@
 //! assays, a message-passing network. The model and its three variants are AlgoPerf's; the first two
 //! sizes read molecules as SMILES and are split by a hash, the third reads OGB's files and split.
 
+use crate::data::fetched::folder;
 use crate::data::molecules::{ATOM, BOND};
 use crate::data::{Molpcba, Pcba, PcbaFull};
 use crate::family::{Family, Variant};
 use crate::models::{Activation, Gnn, GnnConfig};
 use burn::tensor::Device;
-use std::path::PathBuf;
 use velodrome_harness::contract::{Model, ModelError, Size, Trained};
 
 const KIND: &str = "molecules";
@@ -113,7 +113,7 @@ pub const ALGOPERF: Family<GnnConfig> = Family {
     model: describe,
     parameters: GnnConfig::parameters,
     targets: include_str!("../targets/ogbg_gnn.toml"),
-    open: |name| Molpcba::open(name, &folder()),
+    open: |name| Molpcba::open(name, &folder("ogbg_gnn")),
     build,
 };
 
@@ -130,20 +130,6 @@ fn official() -> GnnConfig {
         activation: Activation::Relu,
         dropout: 0.1,
     }
-}
-
-/// Where a user puts the official data: the folder of the workload in `VELODROME_DATA`, or else in
-/// `~/.local/share/velodrome`.
-fn folder() -> PathBuf {
-    let named = std::env::var_os("VELODROME_DATA").map(PathBuf::from);
-    let home = || {
-        std::env::var_os("HOME")
-            .map(PathBuf::from)
-            .unwrap_or_default()
-    };
-    named
-        .unwrap_or_else(|| home().join(".local/share/velodrome"))
-        .join(ALGOPERF.base)
 }
 
 fn build(config: &GnnConfig, device: &Device) -> Result<Box<dyn Model>, ModelError> {

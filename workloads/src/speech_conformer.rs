@@ -1,9 +1,8 @@
 //! `speech_conformer`, `speech_prompts_conformer` and `librispeech_conformer` with their variants: speech
 //! to text, a Conformer with CTC.
 
-use crate::data::speech::{
-    AsteriskSounds, ENGLISH, FIVE_LANGUAGES, LibriSpeech, SpokenPrompts, fetched, folder,
-};
+use crate::data::fetched::{PROMPTS, folder};
+use crate::data::speech::{AsteriskSounds, ENGLISH, FIVE_LANGUAGES, LibriSpeech, SpokenPrompts};
 use crate::family::{Family, Variant};
 use crate::models::Activation;
 use crate::models::speech::{Conformer, ConformerConfig, SpecAugment, Spelling};
@@ -69,7 +68,7 @@ pub const WORKSTATION: Family<ConformerConfig> = Family {
     size: Size::Workstation,
     summary: "Write down whole prompts in five languages; a Conformer.",
     split_sizes: AsteriskSounds::SPLIT_SIZES,
-    data: AsteriskSounds::source,
+    data: || PROMPTS.source(),
     config: || ConformerConfig {
         channels: 64,
         width: 144,
@@ -89,7 +88,11 @@ pub const WORKSTATION: Family<ConformerConfig> = Family {
     },
     variants: &[],
     targets: include_str!("../targets/speech_prompts_conformer.toml"),
-    open: |name| AsteriskSounds::open(name, &mut |archive, _| fetched(name, archive)),
+    open: |name| {
+        AsteriskSounds::open(name, &mut |archive, accept| {
+            PROMPTS.members(name, archive, accept)
+        })
+    },
     ..LAPTOP
 };
 

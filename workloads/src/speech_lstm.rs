@@ -1,9 +1,8 @@
 //! `speech_lstm`, `speech_prompts_lstm` and `librispeech_deepspeech` with their variants: speech to text,
 //! bidirectional LSTMs with CTC.
 
-use crate::data::speech::{
-    AsteriskSounds, ENGLISH, FIVE_LANGUAGES, LibriSpeech, SpokenPrompts, fetched, folder,
-};
+use crate::data::fetched::{PROMPTS, folder};
+use crate::data::speech::{AsteriskSounds, ENGLISH, FIVE_LANGUAGES, LibriSpeech, SpokenPrompts};
 use crate::family::{Family, Variant};
 use crate::models::speech::{DeepSpeech, DeepSpeechConfig, SpecAugment, Spelling};
 use velodrome_harness::contract::{Size, Trained};
@@ -79,7 +78,7 @@ pub const WORKSTATION: Family<DeepSpeechConfig> = Family {
     size: Size::Workstation,
     summary: "Write down whole prompts in five languages; bidirectional LSTMs.",
     split_sizes: AsteriskSounds::SPLIT_SIZES,
-    data: AsteriskSounds::source,
+    data: || PROMPTS.source(),
     config: || DeepSpeechConfig {
         channels: 64,
         width: 256,
@@ -98,7 +97,11 @@ pub const WORKSTATION: Family<DeepSpeechConfig> = Family {
     },
     variants: &[],
     targets: include_str!("../targets/speech_prompts_lstm.toml"),
-    open: |name| AsteriskSounds::open(name, &mut |archive, _| fetched(name, archive)),
+    open: |name| {
+        AsteriskSounds::open(name, &mut |archive, accept| {
+            PROMPTS.members(name, archive, accept)
+        })
+    },
     ..LAPTOP
 };
 

@@ -1,26 +1,51 @@
-//! The embedded data sets. Each file has its source, licence and way of cutting beside it in
-//! `workloads/data/`.
+//! The data sets. Embedded ones have their source, licence and way of cutting beside them in
+//! `workloads/data/`; others are fetched ([`fetched`]) or lie in a folder that the user fills.
 
+mod criteo;
 mod digits;
 mod fashion;
+pub mod fetched;
 mod fft;
+mod flights;
 mod images;
-pub mod mri;
 pub mod molecules;
+pub mod mri;
 mod shakespeare;
 pub mod speech;
+mod translation;
 
+pub use criteo::{Criteo, Lines};
 pub use digits::Digits;
 pub use fashion::Fashion;
+pub use flights::{
+    Columns, Flight, FlightSplit, Flights, Route, Timetable, flight_splits, parse_parquet,
+};
 pub use images::{ImageSplits, Images};
 pub use molecules::{Molpcba, Pcba, PcbaFull};
 pub use shakespeare::{Shakespeare, Windows};
+pub use translation::{
+    BytePairs, Catalogue, Catalogues, CmuDict, Message, Packed, Pairs, Pieces, Sequences,
+    TokenText, Wmt, is_catalogue, read_mo,
+};
 
 use flate2::read::GzDecoder;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::io::Read;
 use velodrome_harness::contract::WorkloadError;
+
+/// All embedded files.
+pub fn embedded() -> Vec<Embedded> {
+    vec![
+        digits::FILE,
+        fashion::FILE,
+        flights::FILE,
+        molecules::FILE,
+        mri::FILE,
+        shakespeare::FILE,
+        translation::CMUDICT,
+    ]
+}
 
 /// A gzip file that the library carries.
 #[derive(Debug, Clone, Copy)]
@@ -81,10 +106,12 @@ mod tests {
             (fashion::FILE, include_str!("../../data/fashion_mnist.md")),
             (mri::FILE, include_str!("../../data/mri_heads_64.md")),
             (speech::FILE, include_str!("../../data/spoken_prompts.md")),
+            (flights::FILE, include_str!("../../data/flights_100k.md")),
             (
                 shakespeare::FILE,
                 include_str!("../../data/tiny_shakespeare.md"),
             ),
+            (translation::CMUDICT, include_str!("../../data/cmudict.md")),
         ]
     }
 

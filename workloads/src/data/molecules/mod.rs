@@ -12,7 +12,6 @@ pub use features::{ATOM, BOND};
 pub use graphs::{Coding, GraphSplit, Graphs, MISSING};
 pub use molecule::{Atom, Bond, Chirality, Molecule, Order};
 pub use ogb::Molpcba;
-#[cfg(test)]
 pub(super) use pcba::FILE;
 pub use pcba::{Pcba, PcbaFull};
 pub use smiles::{SmilesError, read_smiles};

@@ -3,6 +3,7 @@
 //! split: OGB keeps molecules with one scaffold on one side, here a hash of the text decides.
 
 use super::super::Embedded;
+use super::super::fetched::PCBA;
 use super::table::{Table, joined, one_of};
 use flate2::read::GzDecoder;
 use std::io::{BufReader, Read};
@@ -67,12 +68,11 @@ impl PcbaFull {
         }
     }
 
-    /// Opens the fetched data.
+    /// Opens the fetched set `pcba`.
     pub fn open(workload: &str) -> Result<Splits, WorkloadError> {
-        Err(fault(
-            workload,
-            "run `velodrome data fetch pcba` first".into(),
-        ))
+        let archive = PCBA.packages[0].archive;
+        let tables = PCBA.member(workload, archive, "chemprop-1.6.1.dev0/data.tar.gz")?;
+        Self::read(workload, tables.as_slice())
     }
 
     /// Reads the table out of `archive`, the file `data.tar.gz` of the package. One molecule after

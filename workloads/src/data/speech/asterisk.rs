@@ -4,7 +4,7 @@ use super::prompts::{front, split_of};
 use super::{Alphabet, FIVE_LANGUAGES, Utterance, Utterances, fits};
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Cursor, Read};
-use velodrome_harness::contract::{DataSource, Skipped, Splits, WorkloadError};
+use velodrome_harness::contract::{Skipped, Splits, WorkloadError};
 
 /// Files of an archive: their paths and contents.
 pub type Files = Vec<(String, Vec<u8>)>;
@@ -42,18 +42,6 @@ impl AsteriskSounds {
         ("it", "it_IT_m_Carlo"),
         ("ru", "ru_RU_f_IvrvoiceRU"),
     ];
-
-    /// Where the data comes from.
-    pub fn source() -> DataSource {
-        DataSource {
-            name: "prompts of the Asterisk exchange in five languages".into(),
-            source: "asterisk-core-sounds-{en,es,fr,it,ru} and -wav 1.6.1-1 (Debian)".into(),
-            licence: "CC-BY-SA-3.0 (English, Spanish, French), CC-BY-3.0 (Italian, Russian)".into(),
-            sha256: "2be3ea287d83299d143815fa804f11179a75b7affd4a758b98b55f5afc18a35d (English \
-                     sounds)"
-                .into(),
-        }
-    }
 
     /// Opens the packages that `sources` gives.
     pub fn open(workload: &str, sources: &mut Sources) -> Result<Splits, WorkloadError> {

@@ -21,7 +21,7 @@ pub(super) use prompts::FILE;
 pub use text::{Alphabet, ENGLISH, FIVE_LANGUAGES};
 
 use std::sync::Arc;
-use velodrome_harness::contract::{Dataset, HostBatch, HostField, HostValues, WorkloadError};
+use velodrome_harness::contract::{Dataset, HostBatch, HostField, HostValues};
 
 /// Each model makes one prediction out of this many frames.
 pub const SUBSAMPLING: usize = 4;
@@ -40,22 +40,6 @@ pub struct Utterance {
 pub fn fits(frames: usize, tokens: &[i32]) -> bool {
     let repeats = tokens.windows(2).filter(|pair| pair[0] == pair[1]).count();
     frames.div_ceil(2).div_ceil(2) >= tokens.len() + repeats
-}
-
-/// Stands in for `data::folder`.
-pub(crate) fn folder(base: &str) -> std::path::PathBuf {
-    let root = std::env::var_os("VELODROME_DATA").map(std::path::PathBuf::from);
-    let home = std::env::var_os("HOME").map(std::path::PathBuf::from);
-    let home = home.map(|home| home.join(".local/share/velodrome"));
-    root.or(home).unwrap_or_default().join(base)
-}
-
-/// Stands in for `Fetched::members`.
-pub(crate) fn fetched(workload: &str, archive: &str) -> Result<Files, WorkloadError> {
-    Err(WorkloadError::Data {
-        workload: workload.to_string(),
-        message: format!("{archive}: run `velodrome data fetch asterisk_sounds`"),
-    })
 }
 
 /// One split of utterances in memory.

@@ -3,6 +3,7 @@
 
 use super::{ENGLISH, LogMel, Utterance, Utterances, fits};
 use crate::data::Embedded;
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use velodrome_harness::contract::{DataSource, Splits, WorkloadError};
@@ -116,7 +117,7 @@ fn mu_law(byte: u8) -> i16 {
 /// is told by the hash of its text alone, so that no text is in two of them.
 fn prompts(clips: &[Clip]) -> [Utterances; 3] {
     let front = front();
-    let mut splits = [const { Vec::new() }; 3];
+    let mut splits = [const { Vec::<Spoken>::new() }; 3];
     let mut seen = HashSet::new();
     for prompt in 0u64.. {
         let full = |split: usize| splits[split].len() >= SpokenPrompts::SPLIT_SIZES[split];
@@ -127,19 +128,25 @@ fn prompts(clips: &[Clip]) -> [Utterances; 3] {
         let count = 1 + mix(seed, 0) % 3;
         let chosen = (1..=count).map(|at| (mix(seed, at) % clips.len().max(1) as u64) as usize);
         let chosen: Vec<&Clip> = chosen.filter_map(|at| clips.get(at)).collect();
-        let text = chosen.iter().map(|c| c.text.as_str()).collect::<Vec<_>>().join(" ");
+        let spoken = Spoken::new(chosen, seed);
+        let text = spoken.text();
         let split = split_of(&text);
         let full = splits[split].len() >= SpokenPrompts::SPLIT_SIZES[split];
         if full || !seen.insert(text.clone()) {
             continue;
         }
         let tokens = ENGLISH.tokens(&text);
-        let features = front.normalised(&speak(&chosen, seed));
-        if fits(features.len() / SpokenPrompts::MELS, &tokens) {
-            splits[split].push(Utterance { features, tokens });
+        if fits(front.frames(spoken.samples()), &tokens) {
+            splits[split].push(spoken);
         }
     }
-    splits.map(|list| Utterances::new(SpokenPrompts::MELS, list))
+    splits.map(|list| {
+        let utterances = list.par_iter().map(|spoken| Utterance {
+            features: front.normalised(&spoken.speak()),
+            tokens: ENGLISH.tokens(&spoken.text()),
+        });
+        Utterances::new(SpokenPrompts::MELS, utterances.collect())
+    })
 }
 
 /// 0 (training) for eight of ten texts, 1 (validation) and 2 (test) for one each.
@@ -151,26 +158,54 @@ pub(super) fn split_of(text: &str) -> usize {
     }
 }
 
-/// The clips one behind the other, each between 15 % slower and 15 % faster, at full to a quarter of
-/// the loudness, over faint white noise that hides the joints.
-fn speak(clips: &[&Clip], seed: u64) -> Vec<i16> {
-    let mut samples = Vec::new();
-    let loudness = (0.25f64).powf(unit(seed, 10));
-    let noise = mix(seed, 11);
-    for (index, clip) in clips.iter().enumerate() {
-        let speed = 0.85 + 0.3 * unit(seed, 20 + index as u64);
-        let count = (clip.samples.len() as f64 / speed) as usize;
-        for i in 0..count {
-            // Linear interpolation between the two nearest samples.
-            let place = i as f64 * speed;
-            let at = |i: usize| clip.samples.get(i).copied().map_or(0.0, f64::from);
-            let (left, part) = (place as usize, place.fract());
-            let value = (1.0 - part) * at(left) + part * at(left + 1);
-            let hiss = 20.0 * (unit(noise, samples.len() as u64) - 0.5);
-            samples.push((loudness * value + hiss).round() as i16);
+/// Clips one behind the other, each between 15 % slower and 15 % faster, together at full to a quarter
+/// of the loudness, over faint white noise that hides the joints.
+struct Spoken<'a> {
+    clips: Vec<(&'a Clip, f64)>,
+    loudness: f64,
+    noise: u64,
+}
+
+impl<'a> Spoken<'a> {
+    fn new(clips: Vec<&'a Clip>, seed: u64) -> Self {
+        let speed = |index| 0.85 + 0.3 * unit(seed, 20 + index as u64);
+        let clips = clips.into_iter().enumerate();
+        Self {
+            clips: clips.map(|(index, clip)| (clip, speed(index))).collect(),
+            loudness: 0.25f64.powf(unit(seed, 10)),
+            noise: mix(seed, 11),
         }
     }
-    samples
+
+    fn text(&self) -> String {
+        let texts = self.clips.iter().map(|(clip, _)| clip.text.as_str());
+        texts.collect::<Vec<_>>().join(" ")
+    }
+
+    /// Samples of a clip at a speed.
+    fn length((clip, speed): &(&Clip, f64)) -> usize {
+        (clip.samples.len() as f64 / speed) as usize
+    }
+
+    fn samples(&self) -> usize {
+        self.clips.iter().map(Self::length).sum()
+    }
+
+    fn speak(&self) -> Vec<i16> {
+        let mut samples = Vec::with_capacity(self.samples());
+        for own @ (clip, speed) in &self.clips {
+            for i in 0..Self::length(own) {
+                // Linear interpolation between the two nearest samples.
+                let place = i as f64 * speed;
+                let at = |i: usize| clip.samples.get(i).copied().map_or(0.0, f64::from);
+                let (left, part) = (place as usize, place.fract());
+                let value = (1.0 - part) * at(left) + part * at(left + 1);
+                let hiss = 20.0 * (unit(self.noise, samples.len() as u64) - 0.5);
+                samples.push((self.loudness * value + hiss).round() as i16);
+            }
+        }
+        samples
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Connectionist temporal classification: loss, decoding, measures.
 
 use super::Speech;
+use crate::data::fetched::folder;
 use crate::data::speech::{Alphabet, LibriSpeech, Pieces};
 use crate::metrics::{Transcripts, labels_of};
 use burn::nn::loss::CTCLossConfig;
@@ -62,7 +63,7 @@ impl Spelling {
     fn pieces(&self) -> Result<Option<Pieces>, ModelError> {
         match self {
             Spelling::Characters(_) => Ok(None),
-            Spelling::Pieces(base) => LibriSpeech::tokeniser(&crate::data::speech::folder(base))
+            Spelling::Pieces(base) => LibriSpeech::tokeniser(&folder(base))
                 .map(Some)
                 .map_err(ModelError::Compute),
         }
