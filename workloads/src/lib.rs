@@ -17,6 +17,8 @@ pub mod mri_unet;
 pub mod pcba_gnn;
 pub mod sequence_to_sequence;
 pub mod shakespeare_gpt;
+pub mod speech_conformer;
+pub mod speech_lstm;
 pub mod targets;
 
 use family::Members;
@@ -37,6 +39,12 @@ pub const TABLE: &[&dyn Members] = &[
     &pcba_gnn::LAPTOP,
     &pcba_gnn::WORKSTATION,
     &pcba_gnn::ALGOPERF,
+    &speech_conformer::LAPTOP,
+    &speech_conformer::WORKSTATION,
+    &speech_conformer::ALGOPERF,
+    &speech_lstm::LAPTOP,
+    &speech_lstm::WORKSTATION,
+    &speech_lstm::ALGOPERF,
     &sequence_to_sequence::LAPTOP,
     &sequence_to_sequence::WORKSTATION,
     &sequence_to_sequence::ALGOPERF,

@@ -5,11 +5,13 @@ mod criteo;
 mod digits;
 mod fashion;
 pub mod fetched;
+mod fft;
 mod flights;
 mod images;
 pub mod molecules;
 pub mod mri;
 mod shakespeare;
+pub mod speech;
 mod translation;
 
 pub use criteo::{Criteo, Lines};
@@ -41,6 +43,7 @@ pub fn embedded() -> Vec<Embedded> {
         molecules::FILE,
         mri::FILE,
         shakespeare::FILE,
+        speech::FILE,
         translation::CMUDICT,
     ]
 }
@@ -104,6 +107,7 @@ mod tests {
             (fashion::FILE, include_str!("../../data/fashion_mnist.md")),
             (mri::FILE, include_str!("../../data/mri_heads_64.md")),
             (flights::FILE, include_str!("../../data/flights_400k.md")),
+            (speech::FILE, include_str!("../../data/spoken_prompts.md")),
             (
                 shakespeare::FILE,
                 include_str!("../../data/tiny_shakespeare.md"),

@@ -6,6 +6,7 @@ mod bleu;
 mod classes;
 mod edits;
 mod ssim;
+mod transcripts;
 
 pub use average_precision::AveragePrecision;
 pub use binary::Binary;
@@ -13,3 +14,4 @@ pub use bleu::{Bleu, tokenize_13a};
 pub use classes::{Classes, labels_of};
 pub use edits::{EditRate, edit_distance};
 pub use ssim::{Intensities, Reconstructions, structural_similarity};
+pub use transcripts::Transcripts;

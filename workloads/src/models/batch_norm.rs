@@ -68,8 +68,8 @@ impl BatchNorm {
             return self;
         };
         Self {
-            running_mean: blend(self.running_mean, new.mean),
-            running_var: blend(self.running_var, new.variance),
+            running_mean: blend(self.running_mean, new.mean, MOMENTUM),
+            running_var: blend(self.running_var, new.variance, MOMENTUM),
             ..self
         }
     }
@@ -80,7 +80,7 @@ pub(super) fn parameters(channels: usize) -> usize {
     2 * channels
 }
 
-fn plain<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+pub(super) fn plain<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     if tensor.device().is_autodiff() {
         tensor.inner()
     } else {
@@ -88,11 +88,12 @@ fn plain<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     }
 }
 
-fn blend(running: Param<Tensor<1>>, new: Tensor<1>) -> Param<Tensor<1>> {
+/// Moves a running statistic by `share` towards a new one.
+pub(super) fn blend(running: Param<Tensor<1>>, new: Tensor<1>, share: f64) -> Param<Tensor<1>> {
     running.map(|old| {
         let autodiff = old.device().is_autodiff();
         // Without graph, or each update would hold on to the one before.
-        let mixed = plain(old).mul_scalar(1.0 - MOMENTUM) + new.mul_scalar(MOMENTUM);
+        let mixed = plain(old).mul_scalar(1.0 - share) + new.mul_scalar(share);
         if autodiff {
             Tensor::from_inner(mixed)
         } else {

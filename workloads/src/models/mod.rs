@@ -10,6 +10,7 @@ mod mlp;
 mod parts;
 mod resnet;
 mod seq2seq;
+pub mod speech;
 mod unet;
 
 pub use batch_norm::BatchNorm;

@@ -4,8 +4,8 @@
 //! A file is a volume: `kspace`, complex 32-bit values of shape `[slices, rows, columns]`,
 //! `reconstruction_esc`, real 32-bit values of shape `[slices, 320, 320]`, and the attribute `max`.
 
-use super::fft::{Complex, Fft};
 use super::slices::{Example, Ready, Stream, collect, column_mask, in_parallel};
+use crate::data::fft::{Complex, Fft};
 use hdf5_pure::{AttrValue, Datatype, DatatypeByteOrder, File};
 use std::path::{Path, PathBuf};
 use velodrome_harness::contract::{DataSource, Dataset, HostBatch, Splits, WorkloadError};

@@ -8,7 +8,6 @@
 
 mod dicom;
 mod fastmri;
-mod fft;
 mod heads;
 mod nifti;
 mod slices;

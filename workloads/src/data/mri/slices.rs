@@ -5,7 +5,7 @@
 //! mask over columns with a fully sampled centre, the magnitude of the zero-filled inverse
 //! transform as input, and input and target normalised by the input's mean and deviation.
 
-use super::fft::{Complex, Fft};
+use crate::data::fft::{Complex, Fft};
 use velodrome_harness::contract::{Dataset, HostBatch, HostField, HostValues};
 
 /// One column in so many is kept, on average.

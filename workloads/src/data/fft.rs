@@ -4,7 +4,7 @@
 //! times the sum of its factors. The lengths of scans (64, 224, 372, 640) have small ones.
 
 /// Real and imaginary part.
-pub(super) type Complex = (f64, f64);
+pub(crate) type Complex = (f64, f64);
 
 fn multiply(a: Complex, b: Complex) -> Complex {
     (a.0 * b.0 - a.1 * b.1, a.0 * b.1 + a.1 * b.0)
@@ -12,7 +12,7 @@ fn multiply(a: Complex, b: Complex) -> Complex {
 
 /// A transform of one length.
 #[derive(Debug, Clone)]
-pub(super) struct Fft {
+pub(crate) struct Fft {
     /// `exp(-2 pi i k / n)` for each `k`.
     roots: Vec<Complex>,
     /// Prime factors, ascending.
@@ -21,7 +21,7 @@ pub(super) struct Fft {
 
 impl Fft {
     /// A transform of `n` values.
-    pub(super) fn new(n: usize) -> Self {
+    pub(crate) fn new(n: usize) -> Self {
         let angle = |k: usize| -2.0 * std::f64::consts::PI * k as f64 / n as f64;
         let mut factors = Vec::new();
         let (mut rest, mut factor) = (n, 2);
@@ -41,13 +41,13 @@ impl Fft {
 
     /// `out[k] = sum_j x[j] exp(-2 pi i j k / n)`. Both slices have the transform's length; missing
     /// values count as zero.
-    pub(super) fn forward(&self, x: &[Complex], out: &mut [Complex]) {
+    pub(crate) fn forward(&self, x: &[Complex], out: &mut [Complex]) {
         let mut scratch = vec![(0.0, 0.0); self.factors.last().copied().unwrap_or(1)];
         self.part(x, 1, &self.factors, out, &mut scratch);
     }
 
     /// The inverse of [`Self::forward`]: with `exp(+...)` and divided by the length.
-    pub(super) fn inverse(&self, x: &[Complex], out: &mut [Complex]) {
+    pub(crate) fn inverse(&self, x: &[Complex], out: &mut [Complex]) {
         let swapped: Vec<Complex> = x.iter().map(|v| (v.1, v.0)).collect();
         self.forward(&swapped, out);
         let n = self.roots.len().max(1) as f64;
