@@ -6,12 +6,14 @@ mod gpt;
 mod mlp;
 mod parts;
 mod resnet;
+mod vit;
 
 pub use batch_norm::BatchNorm;
 pub use gpt::{Gpt, GptConfig, NormPlace};
 pub use mlp::{Mlp, MlpConfig};
 pub use parts::Activation;
-pub use resnet::{ResNet, ResNetConfig};
+pub use resnet::{EXPANSION, ResNet, ResNetConfig, Stem};
+pub use vit::{Pool, Vit, VitConfig};
 
 /// burn has one random generator per process: tests that seed it and draw take turns.
 #[cfg(test)]
