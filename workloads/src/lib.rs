@@ -10,6 +10,7 @@ pub mod data;
 pub mod digits_mlp;
 pub mod family;
 pub mod fashion_resnet;
+pub mod fashion_vit;
 pub mod metrics;
 pub mod models;
 pub mod shakespeare_gpt;
@@ -23,6 +24,11 @@ use velodrome_harness::registry::{Registry, RegistryError};
 pub const TABLE: &[&dyn Members] = &[
     &digits_mlp::LAPTOP,
     &fashion_resnet::LAPTOP,
+    &fashion_resnet::WORKSTATION,
+    &fashion_resnet::ALGOPERF,
+    &fashion_vit::LAPTOP,
+    &fashion_vit::WORKSTATION,
+    &fashion_vit::ALGOPERF,
     &shakespeare_gpt::LAPTOP,
 ];
 

@@ -22,8 +22,7 @@ fn each_target_follows_from_its_records() {
         let search = search.exists().then(|| archive::read(&search).unwrap());
         let batch = spec.hints.batch_size as u64;
         let hint_work = spec.hints.steps * batch;
-        let found =
-            Finding::from_runs(name, search.as_ref(), &repeat, hint_work, batch).unwrap();
+        let found = Finding::from_runs(name, search.as_ref(), &repeat, hint_work, batch).unwrap();
         assert_eq!(found.validation, spec.target.validation, "{name}");
         assert_eq!(found.test, spec.target.test, "{name}");
         assert_eq!(found.eval_every_work, spec.eval_every_work, "{name}");
@@ -37,7 +36,10 @@ fn each_target_follows_from_its_records() {
         if let Some(search) = &search {
             let direction = spec.target.direction;
             let best = |run: &velodrome_results::run::Run| {
-                let values = run.trials.iter().filter_map(|t| t.record.outcome.best_validation);
+                let values = run
+                    .trials
+                    .iter()
+                    .filter_map(|t| t.record.outcome.best_validation);
                 values.fold(f64::NAN, |a, b| if direction.better(b, a) { b } else { a })
             };
             let won = search.trials.iter().find(|t| {

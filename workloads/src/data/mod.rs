@@ -1,13 +1,18 @@
-//! The embedded data sets. Each file has its source, licence and way of cutting beside it in
-//! `workloads/data/`.
+//! The data sets. Those of the laptop size are embedded: each file has its source, licence and way of
+//! cutting beside it in `workloads/data/`. Others are read from a folder.
 
+mod cifar;
 mod digits;
 mod fashion;
+mod imagenet;
 mod images;
+mod pictures;
 mod shakespeare;
 
+pub use cifar::Cifar10;
 pub use digits::Digits;
 pub use fashion::Fashion;
+pub use imagenet::ImageNet;
 pub use images::{ImageSplits, Images};
 pub use shakespeare::{Shakespeare, Windows};
 
@@ -15,7 +20,21 @@ use flate2::read::GzDecoder;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::io::Read;
+use std::path::PathBuf;
 use velodrome_harness::contract::WorkloadError;
+
+/// The folder of the data set `name`: in the one that `VELODROME_DATA` names, or else in
+/// `~/.local/share/velodrome`.
+pub fn folder(name: &str) -> PathBuf {
+    let root = match std::env::var_os("VELODROME_DATA") {
+        Some(root) if !root.is_empty() => PathBuf::from(root),
+        _ => {
+            let home = std::env::var_os("HOME").unwrap_or_default();
+            PathBuf::from(home).join(".local/share/velodrome")
+        }
+    };
+    root.join(name)
+}
 
 /// A gzip file that the library carries.
 #[derive(Debug, Clone, Copy)]

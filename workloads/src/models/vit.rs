@@ -98,7 +98,9 @@ impl VitConfig {
         let fault = |message: String| Err(ModelError::Compute(message));
         let (side, patch, width, heads) = (self.side, self.patch, self.width, self.heads);
         if patch == 0 || side == 0 || !side.is_multiple_of(patch) {
-            return fault(format!("a side of {side} cannot be cut in patches of {patch}"));
+            return fault(format!(
+                "a side of {side} cannot be cut in patches of {patch}"
+            ));
         }
         if width < 8 || !width.is_multiple_of(4) {
             return fault(format!(
@@ -231,7 +233,9 @@ impl Block {
             NormPlace::Pre => {
                 let h = self.norm1.forward(x.clone());
                 let x = x + dropout(self.attention.forward(h.clone(), h), rate);
-                let branch = self.feed_forward.forward(self.norm2.forward(x.clone()), rate);
+                let branch = self
+                    .feed_forward
+                    .forward(self.norm2.forward(x.clone()), rate);
                 x + dropout(branch, rate)
             }
             NormPlace::Post => {
@@ -267,10 +271,10 @@ impl Probe {
     fn forward(&self, x: Tensor<3>, rate: f64) -> Tensor<2> {
         let [examples, _, width] = x.dims();
         let query = self.probe.val().reshape([1, 1, width]);
-        let x = self
-            .attention
-            .forward(query.repeat_dim(0, examples), x);
-        let branch = self.feed_forward.forward(self.norm.forward(x.clone()), rate);
+        let x = self.attention.forward(query.repeat_dim(0, examples), x);
+        let branch = self
+            .feed_forward
+            .forward(self.norm.forward(x.clone()), rate);
         (x + branch).reshape([examples, width])
     }
 }

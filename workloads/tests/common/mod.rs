@@ -3,7 +3,7 @@
 
 use burn::tensor::{Device, Tensor};
 use std::sync::{Arc, Mutex, MutexGuard};
-use velodrome_harness::contract::{Batch, Dataset, Model, Workload};
+use velodrome_harness::contract::{Batch, Dataset, Model, Size, Workload};
 use velodrome_harness::registry::Registry;
 
 /// burn has one random generator per process: tests that seed it take turns.
@@ -18,8 +18,13 @@ pub fn registry() -> Registry {
     registry
 }
 
+/// Those whose data is in the program.
 pub fn workloads() -> Vec<Arc<dyn Workload>> {
-    registry().workloads().cloned().collect()
+    let registry = registry();
+    let workloads = registry.workloads().cloned();
+    workloads
+        .filter(|w| w.spec().size == Size::Laptop)
+        .collect()
 }
 
 pub fn training_device() -> Device {
