@@ -222,8 +222,14 @@ fn workload(workload: &dyn Workload) -> Vec<Check> {
             });
             add("has the split sizes that it states", fault);
             let indices: Vec<usize> = (0..found[0].min(8)).collect();
-            let fault = (splits.train.batch(&indices) != splits.train.batch(&indices))
-                .then(|| "the same indices gave two different batches".to_string());
+            // Draws as different as they come: the bits of the largest number, and none.
+            let draws: Vec<u64> = indices.iter().map(|i| u64::MAX * (*i as u64 % 2)).collect();
+            let load = || splits.train.load(&indices, Some(&draws));
+            let fault = match (load(), load()) {
+                (Ok(first), Ok(second)) => (first != second)
+                    .then(|| "the same indices gave two different batches".to_string()),
+                (Err(error), _) | (_, Err(error)) => Some(error),
+            };
             add("gives the same batch twice", fault);
         }
     }

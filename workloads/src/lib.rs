@@ -10,6 +10,7 @@ pub mod data;
 pub mod digits_mlp;
 pub mod family;
 pub mod fashion_resnet;
+pub mod fashion_vit;
 pub mod flights_dlrm;
 pub mod metrics;
 pub mod models;
@@ -32,6 +33,11 @@ pub const TABLE: &[&dyn Members] = &[
     &flights_dlrm::LAPTOP,
     &flights_dlrm::WORKSTATION,
     &flights_dlrm::ALGOPERF,
+    &fashion_resnet::WORKSTATION,
+    &fashion_resnet::ALGOPERF,
+    &fashion_vit::LAPTOP,
+    &fashion_vit::WORKSTATION,
+    &fashion_vit::ALGOPERF,
     &shakespeare_gpt::LAPTOP,
     &mri_unet::LAPTOP,
     &mri_unet::WORKSTATION,

@@ -8,7 +8,7 @@ use velodrome_harness::contract::{
     Batch, HostBatch, HostField, HostValues, Model, Network, ParamInfo, PassOptions, Trained,
 };
 use velodrome_workloads::models::{
-    Activation, Gpt, GptConfig, Mlp, MlpConfig, NormPlace, ResNet, ResNetConfig,
+    Activation, Gpt, GptConfig, Mlp, MlpConfig, NormPlace, ResNet, ResNetConfig, Stem,
 };
 
 /// Step of the differences. The rounding of a loss near 2 in 32 bits is some 2e-7, which the
@@ -137,12 +137,19 @@ fn resnet() {
         device.seed(2);
         let config = ResNetConfig {
             side: 8,
-            widths: vec![3, 4],
-            blocks: 1,
+            channels: 1,
+            stem: Stem {
+                kernel: 5,
+                stride: 2,
+                pool: false,
+            },
+            stages: vec![(3, 1), (4, 1)],
+            bottleneck: false,
             classes: 3,
             activation: Activation::Tanh,
             preactivation,
             norm_scale: 1.0,
+            branch_scale: None,
             dropout: 0.0,
         };
         check(

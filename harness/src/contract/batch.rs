@@ -46,6 +46,18 @@ pub trait Dataset: Send + Sync {
 
     /// The examples at `indices` (each below [`Self::len`]), in that order.
     fn batch(&self, indices: &[usize]) -> HostBatch;
+
+    /// The examples at `indices` as a race asks for them; by default [`Self::batch`].
+    ///
+    /// In training, `draws` holds a random number for each index, which depends on the trial's data
+    /// seed and on the example's place in the stream alone. Augmentation takes all its chance from
+    /// them, so that the same indices and draws give the same batch, and all submissions meet the same
+    /// augmented examples. Evaluations give no draws.
+    ///
+    /// Fails where an example cannot be read, with the file's name: for data that is read on the way.
+    fn load(&self, indices: &[usize], _draws: Option<&[u64]>) -> Result<HostBatch, String> {
+        Ok(self.batch(indices))
+    }
 }
 
 /// One field of a batch on the device, flat, with its shape.

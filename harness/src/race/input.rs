@@ -2,7 +2,7 @@
 
 use super::time::TimeSource;
 use crate::contract::{Batch, Dataset, HostBatch, Queue, SubmissionError};
-use crate::seed::mix;
+use crate::seed::{derive, mix};
 use burn::tensor::Device;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rand::SeedableRng;
@@ -61,7 +61,7 @@ struct Request {
 struct Prepared {
     position: u64,
     ids: Vec<usize>,
-    batch: HostBatch,
+    batch: Result<HostBatch, String>,
 }
 
 /// The queue of one trial.
@@ -95,11 +95,15 @@ impl InputQueue {
             .name("velodrome-input".into())
             .spawn(move || {
                 let mut order = Order::new(seed, data.len());
+                let draw_seed = derive(seed, &["draws"]);
                 for request in inbox {
                     let ids: Vec<usize> = (0..request.examples as u64)
                         .map(|i| order.at(request.position + i))
                         .collect();
-                    let batch = data.batch(&ids);
+                    let draws: Vec<u64> = (0..request.examples as u64)
+                        .map(|i| mix(draw_seed, request.position + i))
+                        .collect();
+                    let batch = data.load(&ids, Some(&draws));
                     let prepared = Prepared {
                         position: request.position,
                         ids,
@@ -171,6 +175,7 @@ impl Queue for InputQueue {
         self.pending.pop_front();
         self.position += ids.len() as u64;
         self.ask_ahead()?;
+        let batch = batch.map_err(SubmissionError::Queue)?;
         let batch = Batch::from_host(batch, ids, &self.device);
         self.waited += self.time.now().saturating_sub(start);
         Ok(batch)
@@ -260,6 +265,62 @@ mod tests {
         ids.extend(take(&mut changing, 10));
         assert_eq!(ids, whole);
         assert_eq!(changing.position(), 40);
+    }
+
+    /// Gives back the draws, and cannot read example 7.
+    struct Drawn;
+
+    impl Dataset for Drawn {
+        fn len(&self) -> usize {
+            10
+        }
+
+        fn batch(&self, indices: &[usize]) -> HostBatch {
+            Numbers(10).batch(indices)
+        }
+
+        fn load(&self, indices: &[usize], draws: Option<&[u64]>) -> Result<HostBatch, String> {
+            if indices.contains(&7) {
+                return Err("seven.jpeg is damaged".into());
+            }
+            let mut batch = self.batch(indices);
+            // Whole numbers below 2^24 are exact in 32 bits.
+            let draws = draws.unwrap_or_default().iter();
+            batch.fields[0].values = HostValues::Int(draws.map(|d| (d >> 40) as i32).collect());
+            Ok(batch)
+        }
+    }
+
+    #[test]
+    fn draws_belong_to_places_in_the_stream_and_damage_is_an_error() {
+        let queue = |seed, position, batch_size| {
+            InputQueue::start(
+                Arc::new(Drawn),
+                seed,
+                position,
+                batch_size,
+                Device::flex(),
+                Arc::new(FakeTime::default()),
+            )
+            .unwrap()
+        };
+        let draws = |queue: &mut InputQueue| -> Vec<i32> {
+            let batch = queue.next().unwrap();
+            let draws = batch.int::<1>("number").unwrap().into_data();
+            draws.convert::<i32>().try_to_vec().unwrap()
+        };
+        // The first example that is damaged, and as many before it as there are.
+        let good = (0..10).find(|p| Order::new(3, 10).at(*p) == 7).unwrap() as usize;
+        let first = draws(&mut queue(3, 0, good));
+        assert_eq!(first.len(), good);
+        for (position, draw) in first.iter().enumerate() {
+            assert_eq!(draws(&mut queue(3, position as u64, 1)), [*draw]);
+            assert!(first[..position].iter().all(|other| other != draw));
+        }
+        let next_epoch = queue(3, 10, 1).next();
+        assert!(next_epoch.is_err() || !first.contains(&draws(&mut queue(3, 10, 1))[0]));
+        let error = queue(3, good as u64, 1).next().unwrap_err().to_string();
+        assert!(error.contains("seven.jpeg"), "{error}");
     }
 
     /// A clock whose every reading opens the gate for one more batch, so that the first batch is

@@ -1,25 +1,30 @@
 //! The data sets. Embedded ones have their source, licence and way of cutting beside them in
 //! `workloads/data/`; others are fetched ([`fetched`]) or lie in a folder that the user fills.
 
+mod cifar;
 mod criteo;
 mod digits;
 mod fashion;
 pub mod fetched;
 mod fft;
 mod flights;
+mod imagenet;
 mod images;
 pub mod molecules;
 pub mod mri;
+mod pictures;
 mod shakespeare;
 pub mod speech;
 mod translation;
 
+pub use cifar::Cifar10;
 pub use criteo::{Criteo, Lines};
 pub use digits::Digits;
 pub use fashion::Fashion;
 pub use flights::{
     Columns, Flight, FlightSplit, Flights, Route, Timetable, flight_splits, parse_parquet,
 };
+pub use imagenet::ImageNet;
 pub use images::{ImageSplits, Images};
 pub use molecules::{Molpcba, Pcba, PcbaFull};
 pub use shakespeare::{Shakespeare, Windows};

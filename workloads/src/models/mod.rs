@@ -12,6 +12,7 @@ mod resnet;
 mod seq2seq;
 pub mod speech;
 mod unet;
+mod vit;
 
 pub use batch_norm::BatchNorm;
 pub use dlrm::{Dlrm, DlrmConfig, DlrmNetwork};
@@ -19,10 +20,11 @@ pub use gnn::{Gnn, GnnConfig};
 pub use gpt::{Gpt, GptConfig, NormPlace};
 pub use mlp::{Mlp, MlpConfig};
 pub use parts::Activation;
-pub use resnet::{ResNet, ResNetConfig};
+pub use resnet::{EXPANSION, ResNet, ResNetConfig, Stem};
 pub use seq2seq::search;
 pub use seq2seq::{END, FIRST, PADDING, Scoring, Search, Seq2SeqConfig, Transformer};
 pub use unet::{UNet, UNetConfig};
+pub use vit::{Pool, Vit, VitConfig};
 
 /// burn has one random generator per process: tests that seed it and draw take turns.
 #[cfg(test)]

@@ -15,9 +15,10 @@ pub enum Activation {
     Tanh,
     /// `x * Phi(x)`, exact (Hendrycks and Gimpel 2016, arXiv 1606.08415).
     Gelu,
-    /// The same through a hyperbolic tangent, as Flax and AlgoPerf compute it.
+    /// The same with the normal distribution `Phi` approximated through a hyperbolic tangent: what
+    /// JAX calls GELU by default, and with it AlgoPerf.
     GeluTanh,
-    /// `x * sigmoid(x)` (also called swish).
+    /// `x * sigmoid(x)` (Elfwing, Uchibe and Doya 2017, arXiv 1702.03118).
     Silu,
 }
 
@@ -28,11 +29,14 @@ impl Activation {
             Activation::Relu => activation::relu(x),
             Activation::Tanh => activation::tanh(x),
             Activation::Gelu => activation::gelu(x),
-            // 0.5 (1 + tanh(z)) is sigmoid(2 z).
             Activation::GeluTanh => {
-                let z = (x.clone() * x.clone()).mul_scalar(0.044715).add_scalar(1.0);
-                let scale = 2.0 * (2.0 / std::f64::consts::PI).sqrt();
-                x.clone() * activation::sigmoid((x * z).mul_scalar(scale))
+                // sqrt(2 / pi) * (x + 0.044715 x^3), by products: powers are slow.
+                let inner = (x.clone() * x.clone())
+                    .mul_scalar(0.044_715)
+                    .add_scalar(1.0)
+                    .mul(x.clone())
+                    .mul_scalar((2.0 / std::f64::consts::PI).sqrt());
+                (x * activation::tanh(inner).add_scalar(1.0)).mul_scalar(0.5)
             }
             Activation::Silu => activation::silu(x),
         }
@@ -91,29 +95,24 @@ mod tests {
     use burn::tensor::{Device, TensorData};
     use velodrome_harness::contract::cross_entropy;
 
-    /// Values of PyTorch 2.15 (`gelu` with `approximate="tanh"`, `silu`).
-    #[test]
-    fn activations_have_pytorch_values() {
-        let device = Device::flex();
-        let x = || Tensor::<1>::from_data([-3.0, -0.7, 0.0, 0.4, 2.5], &device);
-        for (activation, expected) in [
-            (
-                Activation::GeluTanh,
-                [-0.003637392, -0.16942987, 0.0, 0.26216117, 2.4849157],
-            ),
-            (
-                Activation::Silu,
-                [-0.14227762, -0.23226856, 0.0, 0.23947506, 2.3103545],
-            ),
-        ] {
-            for (found, expected) in values(activation.apply(x())).iter().zip(expected) {
-                assert!(
-                    (found - expected).abs() < 1e-6,
-                    "{activation:?}: {found} {expected}"
-                );
-            }
-        }
-    }
+    /// (activation, values, derivatives) at -3, -0.7, 0, 0.4 and 2.5.
+    const ACTIVATIONS: [(Activation, [f64; 5], [f64; 5]); 3] = [
+        (
+            Activation::Gelu,
+            [-0.00404969, -0.16937456, 0.0, 0.2621687, 2.48447584],
+            [-0.01194565, 0.0233859, 0.5, 0.8027298, 1.03761109],
+        ),
+        (
+            Activation::GeluTanh,
+            [-0.00363739, -0.16942987, 0.0, 0.26216117, 2.48491573],
+            [-0.01158417, 0.02364278, 0.5, 0.80265883, 1.03795158],
+        ),
+        (
+            Activation::Silu,
+            [-0.14227762, -0.23226856, 0.0, 0.23947506, 2.31035455],
+            [-0.08810411, 0.17661322, 0.5, 0.69479196, 1.09940111],
+        ),
+    ];
 
     fn values(tensor: Tensor<1>) -> Vec<f32> {
         tensor.into_data().try_to_vec().unwrap()
@@ -130,6 +129,23 @@ mod tests {
         let smooth = values(cross_entropy(logits, label, 0.3))[0];
         let even: f32 = probabilities.iter().map(|p| p.ln()).sum::<f32>() / 3.0;
         assert!((smooth + 0.7 * 0.5f32.ln() + 0.3 * even).abs() < 1e-6);
+    }
+
+    /// Values and derivatives of PyTorch 2.15 (`torch.nn.functional.gelu`, `silu`).
+    #[test]
+    fn activations_are_pytorchs() {
+        let device = Device::flex().autodiff();
+        for (activation, expected, slopes) in ACTIVATIONS {
+            let x = Tensor::<1>::from_data([-3.0, -0.7, 0.0, 0.4, 2.5], &device).require_grad();
+            let y = activation.apply(x.clone());
+            let gradients = y.clone().sum().backward();
+            let slope = x.grad(&gradients).unwrap();
+            for (found, expected) in [(values(y.inner()), expected), (values(slope), slopes)] {
+                for (f, e) in found.iter().zip(expected) {
+                    assert!((f64::from(*f) - e).abs() < 2e-6, "{activation:?} {f} {e}");
+                }
+            }
+        }
     }
 
     #[test]

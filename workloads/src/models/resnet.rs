@@ -1,9 +1,10 @@
-//! A small residual network with batch normalisation.
+//! Residual networks with batch normalisation.
 
 use super::batch_norm::{self, BatchNorm};
 use super::parts::{Activation, check_shape, dropout, evaluate_classes};
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Initializer, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Device, Int, Tensor};
 use velodrome_harness::contract::{
@@ -14,12 +15,19 @@ use velodrome_results::measures::Measures;
 /// Sizes and choices of a [`ResNet`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResNetConfig {
-    /// Height and width of the (grey) images.
+    /// Height and width of the images.
     pub side: usize,
-    /// Channels of each stage. Each stage but the first halves height and width.
-    pub widths: Vec<usize>,
-    /// Residual blocks in each stage.
-    pub blocks: usize,
+    /// Channels of the images.
+    pub channels: usize,
+    /// What reads the images.
+    pub stem: Stem,
+    /// Channels and residual blocks of each stage. Each stage but the first halves height and
+    /// width.
+    pub stages: Vec<(usize, usize)>,
+    /// Blocks of a 1x1, a 3x3 and a 1x1 convolution, the last with [`EXPANSION`] times the stage's
+    /// channels, in place of two 3x3 convolutions. The stride is in the 3x3 convolution ("version
+    /// 1.5").
+    pub bottleneck: bool,
     /// Classes.
     pub classes: usize,
     /// Activation.
@@ -29,48 +37,114 @@ pub struct ResNetConfig {
     pub preactivation: bool,
     /// Initial scale of all batch norms.
     pub norm_scale: f64,
+    /// Initial scale of the last norm in each residual branch, where it differs from the others:
+    /// with 0 every block starts as its shortcut (Goyal et al. 2017, arXiv 1706.02677). Networks
+    /// with [`Self::preactivation`] have no such norm and ignore it.
+    pub branch_scale: Option<f64>,
     /// Dropout rate before the last linear map, unless the submission chooses one.
     pub dropout: f64,
 }
 
-/// Kernel width of the first convolution, which halves height and width.
-const STEM: usize = 5;
+/// The first convolution of a [`ResNet`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stem {
+    /// Kernel width, odd.
+    pub kernel: usize,
+    /// Stride.
+    pub stride: usize,
+    /// Whether a 3x3 maximum of stride 2 stands behind its norm and activation.
+    pub pool: bool,
+}
+
+/// Channels out of a bottleneck block, as a multiple of its stage's channels.
+pub const EXPANSION: usize = 4;
+
+/// One block's place in the network.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    from: usize,
+    /// Channels inside.
+    inner: usize,
+    to: usize,
+    stride: usize,
+}
+
+impl Shape {
+    /// (channels in, channels out, kernel width, stride) of each convolution.
+    fn convolutions(&self, bottleneck: bool) -> Vec<(usize, usize, usize, usize)> {
+        let Shape {
+            from,
+            inner,
+            to,
+            stride,
+        } = *self;
+        match bottleneck {
+            true => vec![
+                (from, inner, 1, 1),
+                (inner, inner, 3, stride),
+                (inner, to, 1, 1),
+            ],
+            false => vec![(from, inner, 3, stride), (inner, to, 3, 1)],
+        }
+    }
+
+    /// Whether input and output differ in shape, so that the shortcut needs a convolution.
+    fn changes(&self) -> bool {
+        (self.from, self.stride) != (self.to, 1)
+    }
+}
 
 impl ResNetConfig {
-    /// (channels in, channels out, stride) of each block.
-    fn layout(&self) -> Vec<(usize, usize, usize)> {
+    fn layout(&self) -> Vec<Shape> {
         let mut layout = Vec::new();
-        let mut channels = self.widths.first().copied().unwrap_or(1);
-        for (stage, &width) in self.widths.iter().enumerate() {
-            for block in 0..self.blocks {
-                let stride = if stage > 0 && block == 0 { 2 } else { 1 };
-                layout.push((channels, width, stride));
-                channels = width;
+        let mut from = self.first();
+        for (stage, &(inner, blocks)) in self.stages.iter().enumerate() {
+            let to = inner * if self.bottleneck { EXPANSION } else { 1 };
+            for block in 0..blocks {
+                layout.push(Shape {
+                    from,
+                    inner,
+                    to,
+                    stride: if stage > 0 && block == 0 { 2 } else { 1 },
+                });
+                from = to;
             }
         }
         layout
     }
 
-    fn ends(&self) -> (usize, usize) {
-        let first = self.widths.first().copied().unwrap_or(1);
-        (first, self.widths.last().copied().unwrap_or(first))
+    /// Channels out of the stem.
+    fn first(&self) -> usize {
+        self.stages.first().map_or(1, |(channels, _)| *channels)
+    }
+
+    /// Channels into the head.
+    fn last(&self) -> usize {
+        self.layout().last().map_or(self.first(), |shape| shape.to)
     }
 
     /// Number of trainable elements.
     pub fn parameters(&self) -> usize {
-        let (first, last) = self.ends();
-        let blocks = self.layout().into_iter().map(|(i, o, stride)| {
-            let norms = batch_norm::parameters(if self.preactivation { i } else { o })
-                + batch_norm::parameters(o);
-            let shortcut = match (i, stride) == (o, 1) {
-                true => 0,
-                false if self.preactivation => i * o,
-                false => i * o + batch_norm::parameters(o),
-            };
-            9 * o * (i + o) + norms + shortcut
+        let (first, last) = (self.first(), self.last());
+        let blocks = self.layout().into_iter().map(|shape| {
+            let convolutions = shape.convolutions(self.bottleneck).into_iter();
+            let branch: usize = convolutions
+                .map(|(i, o, kernel, _)| {
+                    let normed = if self.preactivation { i } else { o };
+                    kernel * kernel * i * o + batch_norm::parameters(normed)
+                })
+                .sum();
+            let (i, o) = (shape.from, shape.to);
+            branch
+                + match shape.changes() {
+                    false => 0,
+                    true if self.preactivation => i * o,
+                    true => i * o + batch_norm::parameters(o),
+                }
         });
         let norm = batch_norm::parameters(if self.preactivation { last } else { first });
-        STEM * STEM * first + norm + blocks.sum::<usize>() + (last + 1) * self.classes
+        let stem = self.stem.kernel.pow(2) * self.channels * first;
+        stem + norm + blocks.sum::<usize>() + (last + 1) * self.classes
     }
 }
 
@@ -98,10 +172,8 @@ struct Shortcut {
 
 #[derive(Module, Debug)]
 struct Block {
-    norm1: BatchNorm,
-    conv1: Conv2d,
-    norm2: BatchNorm,
-    conv2: Conv2d,
+    convs: Vec<Conv2d>,
+    norms: Vec<BatchNorm>,
     shortcut: Option<Shortcut>,
     preactivation: bool,
     #[module(skip)]
@@ -109,22 +181,28 @@ struct Block {
 }
 
 impl Block {
-    fn new(
-        config: &ResNetConfig,
-        (from, to, stride): (usize, usize, usize),
-        device: &Device,
-    ) -> Self {
-        let norm = |channels| BatchNorm::new(channels, config.norm_scale, device);
+    fn new(config: &ResNetConfig, shape: Shape, device: &Device) -> Self {
         let pre = config.preactivation;
-        let shortcut = ((from, stride) != (to, 1)).then(|| Shortcut {
-            conv: convolution(from, to, 1, stride, device),
-            norm: (!pre).then(|| norm(to)),
+        let norm = |channels, scale| BatchNorm::new(channels, scale, device);
+        let layers = shape.convolutions(config.bottleneck);
+        let scale = |layer: usize| match config.branch_scale {
+            Some(scale) if !pre && layer + 1 == layers.len() => scale,
+            _ => config.norm_scale,
+        };
+        let shortcut = shape.changes().then(|| Shortcut {
+            conv: convolution(shape.from, shape.to, 1, shape.stride, device),
+            norm: (!pre).then(|| norm(shape.to, config.norm_scale)),
         });
         Self {
-            norm1: norm(if pre { from } else { to }),
-            conv1: convolution(from, to, 3, stride, device),
-            norm2: norm(to),
-            conv2: convolution(to, to, 3, 1, device),
+            convs: layers
+                .iter()
+                .map(|(i, o, kernel, stride)| convolution(*i, *o, *kernel, *stride, device))
+                .collect(),
+            norms: layers
+                .iter()
+                .enumerate()
+                .map(|(layer, (i, o, ..))| norm(if pre { *i } else { *o }, scale(layer)))
+                .collect(),
             shortcut,
             preactivation: pre,
             activation: config.activation,
@@ -133,17 +211,25 @@ impl Block {
 
     fn forward(&self, x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
         let act = self.activation;
+        let layers = self.convs.iter().zip(&self.norms).enumerate();
+        let mut h = x.clone();
         if self.preactivation {
-            let h = act.apply(self.norm1.forward(x.clone(), pass));
-            let joined = match &self.shortcut {
-                Some(shortcut) => shortcut.conv.forward(h.clone()),
-                None => x,
-            };
-            let h = self.norm2.forward(self.conv1.forward(h), pass);
-            return self.conv2.forward(act.apply(h)) + joined;
+            let mut joined = x;
+            for (layer, (conv, norm)) in layers {
+                h = act.apply(norm.forward(h, pass));
+                if let (0, Some(shortcut)) = (layer, &self.shortcut) {
+                    joined = shortcut.conv.forward(h.clone());
+                }
+                h = conv.forward(h);
+            }
+            return h + joined;
         }
-        let h = self.norm1.forward(self.conv1.forward(x.clone()), pass);
-        let h = self.norm2.forward(self.conv2.forward(act.apply(h)), pass);
+        for (layer, (conv, norm)) in layers {
+            if layer > 0 {
+                h = act.apply(h);
+            }
+            h = norm.forward(conv.forward(h), pass);
+        }
         let joined = match &self.shortcut {
             Some(shortcut) => {
                 let x = shortcut.conv.forward(x);
@@ -159,31 +245,32 @@ impl Block {
 
     /// In the order in which `forward` records.
     fn update(self, statistics: &mut impl Iterator<Item = NormStatistics>) -> Self {
-        let norm1 = self.norm1.update(statistics);
-        let norm2 = self.norm2.update(statistics);
+        let norms = self.norms.into_iter();
+        let norms = norms.map(|n| n.update(statistics)).collect();
         let shortcut = self.shortcut.map(|s| Shortcut {
             norm: s.norm.map(|n| n.update(statistics)),
             ..s
         });
         Self {
-            norm1,
-            norm2,
+            norms,
             shortcut,
             ..self
         }
     }
 }
 
-/// A residual network: a strided first convolution, stages of two-convolution blocks, the mean
-/// over height and width, and a linear map. Reads the fields `image` (real,
-/// `[examples, 1, side, side]`) and `label`.
+/// A residual network: a first convolution, stages of residual blocks, the mean over height and
+/// width, and a linear map. Reads the fields `image` (real, `[examples, channels, side, side]`) and
+/// `label`.
 #[derive(Module, Debug)]
 pub struct ResNet {
     stem: Conv2d,
     stem_norm: Option<BatchNorm>,
+    pool: Option<MaxPool2d>,
     blocks: Vec<Block>,
     final_norm: Option<BatchNorm>,
     head: Linear,
+    channels: usize,
     side: usize,
     dropout: f64,
     #[module(skip)]
@@ -193,11 +280,18 @@ pub struct ResNet {
 impl ResNet {
     /// Builds the model on `device`, whose seed decides the initial values.
     pub fn new(config: &ResNetConfig, device: &Device) -> Self {
-        let (first, last) = config.ends();
+        let (first, last) = (config.first(), config.last());
         let norm = |channels| BatchNorm::new(channels, config.norm_scale, device);
+        let stem = config.stem;
         Self {
-            stem: convolution(1, first, STEM, 2, device),
+            stem: convolution(config.channels, first, stem.kernel, stem.stride, device),
             stem_norm: (!config.preactivation).then(|| norm(first)),
+            pool: stem.pool.then(|| {
+                MaxPool2dConfig::new([3, 3])
+                    .with_strides([2, 2])
+                    .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+                    .init()
+            }),
             blocks: config
                 .layout()
                 .into_iter()
@@ -205,6 +299,7 @@ impl ResNet {
                 .collect(),
             final_norm: config.preactivation.then(|| norm(last)),
             head: LinearConfig::new(last, config.classes).init(device),
+            channels: config.channels,
             side: config.side,
             dropout: config.dropout,
             activation: config.activation,
@@ -217,12 +312,15 @@ impl ResNet {
         pass: &mut Pass,
     ) -> Result<(Tensor<2>, Tensor<1, Int>), ModelError> {
         let x = batch.float::<4>("image")?;
-        check_shape("image", &x.dims(), &[1, self.side, self.side])?;
+        check_shape("image", &x.dims(), &[self.channels, self.side, self.side])?;
         let norm_and_activate = |norm: &Option<BatchNorm>, x, pass: &mut Pass| match norm {
             Some(norm) => self.activation.apply(norm.forward(x, pass)),
             None => x,
         };
         let mut x = norm_and_activate(&self.stem_norm, self.stem.forward(x), pass);
+        if let Some(pool) = &self.pool {
+            x = pool.forward(x);
+        }
         for block in &self.blocks {
             x = block.forward(x, pass);
         }

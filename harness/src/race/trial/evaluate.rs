@@ -3,7 +3,7 @@
 use super::super::clock::Phase;
 use super::super::event::Event;
 use super::{PROGRESS_EVERY, Race, Stop, Trial, fence};
-use crate::contract::{Batch, Dataset, Splits};
+use crate::contract::{Batch, Dataset, Splits, WorkloadError};
 use std::sync::Arc;
 use velodrome_results::EvalRecord;
 use velodrome_results::measures::Measures;
@@ -40,8 +40,9 @@ impl Trial<'_> {
         let (counters, budget_work) = (self.record.outcome.counters, self.record.budget.work);
         let clock_now = self.clock.on_clock();
         let last = &mut self.last_progress;
-        Ok(self.clock.measure(Phase::Evaluation, || {
-            let mut batches = (0..data.len()).step_by(size).map(|from| {
+        let mut unreadable = None;
+        let measures = self.clock.measure(Phase::Evaluation, || {
+            let mut batches = (0..data.len()).step_by(size).map_while(|from| {
                 // An evaluation is progress too: a long one must not look like a stall.
                 let now = time.now();
                 if last.is_none_or(|l| now.saturating_sub(l) >= PROGRESS_EVERY) {
@@ -55,10 +56,24 @@ impl Trial<'_> {
                     });
                 }
                 let ids: Vec<usize> = (from..(from + size).min(data.len())).collect();
-                Batch::from_host(data.batch(&ids), ids, &device)
+                match data.load(&ids, None) {
+                    Ok(batch) => Some(Batch::from_host(batch, ids, &device)),
+                    Err(fault) => {
+                        unreadable = Some(fault);
+                        None
+                    }
+                }
             });
             race.trainee.evaluate(&mut batches)
-        })?)
+        });
+        match unreadable {
+            Some(fault) => Err(WorkloadError::Data {
+                workload: self.spec.name.clone(),
+                message: fault,
+            }
+            .into()),
+            None => Ok(measures?),
+        }
     }
 
     /// Logs an evaluation and says whether it met the target.

@@ -15,7 +15,6 @@ pub use asterisk::{AsteriskSounds, Files, Language, Sources};
 pub use features::LogMel;
 pub use librispeech::{FlacUtterances, LibriSpeech};
 pub use pieces::Pieces;
-#[cfg(test)]
 pub(super) use prompts::FILE;
 pub use prompts::SpokenPrompts;
 pub use text::{Alphabet, ENGLISH, FIVE_LANGUAGES};
