@@ -175,7 +175,10 @@ fn text(
 fn describe(config: &Seq2SeqConfig) -> String {
     let search = match config.search.beam {
         0 | 1 => "greedy".to_string(),
-        beam => format!("beam {beam}, length penalty {}", config.search.length_penalty),
+        beam => format!(
+            "beam {beam}, length penalty {}",
+            config.search.length_penalty
+        ),
     };
     format!(
         "encoder-decoder transformer, {}+{} layers, width {}, {} heads, feed-forward {}{}, {:?}, \
@@ -189,6 +192,10 @@ fn describe(config: &Seq2SeqConfig) -> String {
         config.activation,
         config.norm,
         config.attention_temperature,
-        if config.shared_embedding { "shared" } else { "separate" },
+        if config.shared_embedding {
+            "shared"
+        } else {
+            "separate"
+        },
     )
 }

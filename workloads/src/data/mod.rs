@@ -12,8 +12,8 @@ pub use fashion::Fashion;
 pub use images::{ImageSplits, Images};
 pub use shakespeare::{Shakespeare, Windows};
 pub use translation::{
-    BytePairs, Catalogue, Catalogues, CmuDict, Message, Packed, Pairs, Pieces, Sequences, TokenText,
-    Wmt, is_catalogue, read_mo,
+    BytePairs, Catalogue, Catalogues, CmuDict, Message, Packed, Pairs, Pieces, Sequences,
+    TokenText, Wmt, is_catalogue, read_mo,
 };
 
 use flate2::read::GzDecoder;
@@ -82,10 +82,7 @@ mod tests {
                 shakespeare::FILE,
                 include_str!("../../data/tiny_shakespeare.md"),
             ),
-            (
-                translation::CMUDICT,
-                include_str!("../../data/cmudict.md"),
-            ),
+            (translation::CMUDICT, include_str!("../../data/cmudict.md")),
         ]
     }
 

@@ -270,7 +270,10 @@ mod tests {
     #[test]
     fn no_token_crosses_a_border_between_classes() {
         let encoding = BytePairs::train(["ab1, ab1, ab1, ab1,"; 50], 400);
-        assert_eq!(spelt(&encoding, "ab1, ab1,"), ["ab", "1", ",", " ab", "1", ","]);
+        assert_eq!(
+            spelt(&encoding, "ab1, ab1,"),
+            ["ab", "1", ",", " ab", "1", ","]
+        );
     }
 
     #[test]

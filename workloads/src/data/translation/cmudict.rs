@@ -24,7 +24,7 @@ const PHONEMES: [&str; 39] = [
 /// The split is by the word: the first 32 bits of its SHA-256, read as a share of 1024. Validation
 /// takes the shares 0 to 2, test 3 to 5, training the others. Each pronunciation of a training
 /// word is an example; a word of the other splits is one example, with all its pronunciations as
-/// references, the dictionary's first as target.
+/// references, the dictionary's first as target; short words come first.
 #[derive(Debug, Clone)]
 pub struct CmuDict {
     /// Training pairs.
@@ -104,7 +104,11 @@ impl CmuDict {
                 }
             }
         }
-        Ok(splits)
+        Ok(Self {
+            validation: splits.validation.sorted(),
+            test: splits.test.sorted(),
+            ..splits
+        })
     }
 }
 
@@ -129,12 +133,7 @@ fn tokens(
     let tokens: Option<Vec<u16>> = text.bytes().map(token).collect();
     tokens
         .filter(|t| !t.is_empty() && t.len() < CmuDict::MAX_LENGTH)
-        .ok_or_else(|| {
-            format!(
-                "`{text}` is not 1 to {} {what}",
-                CmuDict::MAX_LENGTH - 1
-            )
-        })
+        .ok_or_else(|| format!("`{text}` is not 1 to {} {what}", CmuDict::MAX_LENGTH - 1))
 }
 
 fn spelling(word: &str) -> Result<Vec<u16>, String> {
@@ -200,14 +199,22 @@ mod tests {
         let d = CmuDict::open("test").unwrap();
         let all: Vec<usize> = (0..d.validation.len()).collect();
         let batch = d.validation.batch(&all);
-        let references = batch.fields.iter().find(|f| f.name == "references").unwrap();
+        let references = batch
+            .fields
+            .iter()
+            .find(|f| f.name == "references")
+            .unwrap();
         assert_eq!(references.shape[0], 372);
         let HostValues::Int(tokens) = &references.values else {
             panic!("tokens are integers");
         };
         let rows = tokens.chunks(references.shape[2]).filter(|row| row[0] != 0);
         assert!(rows.count() > 372);
-        assert!(tokens.iter().all(|t| (0..CmuDict::SOUNDS as i32).contains(t)));
+        assert!(
+            tokens
+                .iter()
+                .all(|t| (0..CmuDict::SOUNDS as i32).contains(t))
+        );
     }
 
     #[test]

@@ -66,7 +66,9 @@ pub fn read_mo(bytes: &[u8]) -> Result<Catalogue, String> {
     let place = |at: usize| Ok::<_, String>(usize::try_from(header(at)?).unwrap_or(usize::MAX));
     let [count, originals, translations] = [place(8)?, place(12)?, place(16)?];
     for table in [originals, translations] {
-        let end = count.checked_mul(8).and_then(|size| size.checked_add(table));
+        let end = count
+            .checked_mul(8)
+            .and_then(|size| size.checked_add(table));
         if end.is_none_or(|end| end > bytes.len()) {
             return Err(format!("a table of {count} messages does not fit the file"));
         }
@@ -75,8 +77,9 @@ pub fn read_mo(bytes: &[u8]) -> Result<Catalogue, String> {
     for index in 0..count {
         let fault = |message: &str| format!("message {}: {message}", index + 1);
         let string = |table: usize| {
-            file.string(table, index)
-                .ok_or_else(|| fault("a string reaches beyond the file or does not end with a zero"))
+            file.string(table, index).ok_or_else(|| {
+                fault("a string reaches beyond the file or does not end with a zero")
+            })
         };
         let (original, translation) = (string(originals)?, string(translations)?);
         let text = |bytes: &[u8]| {
@@ -95,7 +98,9 @@ pub fn read_mo(bytes: &[u8]) -> Result<Catalogue, String> {
             continue;
         }
         let context = original.iter().position(|b| *b == 4);
-        let original = original.get(context.map_or(0, |c| c + 1)..).unwrap_or_default();
+        let original = original
+            .get(context.map_or(0, |c| c + 1)..)
+            .unwrap_or_default();
         catalogue.messages.push(Message {
             original: text(original)?,
             translation: text(translation)?,
@@ -127,7 +132,10 @@ pub(super) mod tests {
         }
         let mut strings: Vec<u8> = Vec::new();
         let start = 28 + 16 * n;
-        let all = messages.iter().map(|m| m.0).chain(messages.iter().map(|m| m.1));
+        let all = messages
+            .iter()
+            .map(|m| m.0)
+            .chain(messages.iter().map(|m| m.1));
         for string in all {
             head.extend(bytes(string.len()));
             head.extend(bytes(start + strings.len()));
@@ -139,7 +147,10 @@ pub(super) mod tests {
     }
 
     const MESSAGES: &[(&str, &str)] = &[
-        ("", "Content-Type: text/plain; charset=UTF-8\nLanguage: fr\n"),
+        (
+            "",
+            "Content-Type: text/plain; charset=UTF-8\nLanguage: fr\n",
+        ),
         ("%d file\0%d files", "%d fichier\0%d fichiers"),
         ("Open the file", "Ouvrir le fichier"),
         ("menu\u{4}Close", "Fermer l’élément"),
@@ -183,7 +194,9 @@ pub(super) mod tests {
         for length in 0..2000usize {
             let mut bytes: Vec<u8> = (0..length % 300)
                 .map(|_| {
-                    state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                    state = state
+                        .wrapping_mul(6364136223846793005)
+                        .wrapping_add(1442695040888963407);
                     (state >> 56) as u8
                 })
                 .collect();
@@ -219,7 +232,10 @@ pub(super) mod tests {
         let error = read_mo(&latin).unwrap_err();
         assert!(error.contains("message 1: not UTF-8"), "{error}");
 
-        let other = write_mo(&[("", "Content-Type: text/plain; charset=ISO-8859-1\n")], true);
+        let other = write_mo(
+            &[("", "Content-Type: text/plain; charset=ISO-8859-1\n")],
+            true,
+        );
         assert!(read_mo(&other).unwrap_err().contains("ISO-8859-1"));
 
         let mut major = write_mo(MESSAGES, false);

@@ -36,7 +36,10 @@ impl Pieces {
             let (piece, score) = line
                 .split_once('\t')
                 .ok_or_else(|| fault("no piece and score with a tab between them"))?;
-            let score: f32 = score.trim().parse().map_err(|_| fault("the score is no number"))?;
+            let score: f32 = score
+                .trim()
+                .parse()
+                .map_err(|_| fault("the score is no number"))?;
             let token = u16::try_from(index).map_err(|_| fault("more than 65536 pieces"))?;
             match ["<unk>", "<s>", "</s>"].get(index) {
                 Some(mark) if *mark == piece => {}
@@ -95,9 +98,15 @@ impl Pieces {
             let Some(&(so_far, ..)) = best.get(from) else {
                 continue;
             };
-            let ends = starts.iter().enumerate().skip(from + 1).take(self.longest.max(1));
+            let ends = starts
+                .iter()
+                .enumerate()
+                .skip(from + 1)
+                .take(self.longest.max(1));
             for (to, &end) in ends {
-                let piece = spelt.get(start..end).and_then(|piece| self.known.get(piece));
+                let piece = spelt
+                    .get(start..end)
+                    .and_then(|piece| self.known.get(piece));
                 let (token, score) = match piece {
                     Some(&found) => found,
                     None if to == from + 1 => (Self::UNKNOWN, self.unknown),

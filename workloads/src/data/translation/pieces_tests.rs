@@ -68,13 +68,33 @@ const VOCABULARY: [&str; 60] = [
 
 /// Text, tokens, text again.
 const ENCODED: [(&str, &[u16], &str); 7] = [
-    ("the cat sat on the bank", &[4, 33, 43, 10, 13, 4, 3, 49, 44, 57], "the cat sat on the bank"),
-    ("  der  Hund saß dort ", &[9, 17, 29, 19, 31], "der Hund saß dort"),
-    ("cats QQ and dogs!", &[33, 7, 3, 0, 11, 21, 34, 7, 0], "cats  \u{2047}  and dogs \u{2047} "),
-    ("\u{fb01}nd the lang", &[3, 26, 18, 21, 4, 3, 22, 5, 15], "find the lang"),
+    (
+        "the cat sat on the bank",
+        &[4, 33, 43, 10, 13, 4, 3, 49, 44, 57],
+        "the cat sat on the bank",
+    ),
+    (
+        "  der  Hund saß dort ",
+        &[9, 17, 29, 19, 31],
+        "der Hund saß dort",
+    ),
+    (
+        "cats QQ and dogs!",
+        &[33, 7, 3, 0, 11, 21, 34, 7, 0],
+        "cats  \u{2047}  and dogs \u{2047} ",
+    ),
+    (
+        "\u{fb01}nd the lang",
+        &[3, 26, 18, 21, 4, 3, 22, 5, 15],
+        "find the lang",
+    ),
     ("", &[], ""),
     ("\u{2460}\u{b2}", &[3, 0], " \u{2047} "),
-    ("die Katze sitzt", &[20, 30, 24, 18, 10, 54, 10], "die Katze sitzt"),
+    (
+        "die Katze sitzt",
+        &[20, 30, 24, 18, 10, 54, 10],
+        "die Katze sitzt",
+    ),
 ];
 
 pub fn vocabulary() -> String {

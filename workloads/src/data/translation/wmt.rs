@@ -20,7 +20,7 @@ use velodrome_harness::contract::{
 ///
 /// As in AlgoPerf, pairs of more than 256 tokens on a side (ends included) are left out, and training
 /// examples are rows of up to 256 tokens into which consecutive pairs are packed. Where either line is
-/// empty, the pair is counted and left out.
+/// empty, the pair is counted and left out. In validation and test, short sentences come first.
 pub struct Wmt {
     /// Packed training rows.
     pub train: Packed,
@@ -88,9 +88,10 @@ impl Wmt {
             )));
         }
         let mut skipped = BTreeMap::new();
-        let mut read = |split: &str| read_split(folder, split, &pieces, &mut skipped).map_err(fault);
+        let mut read =
+            |split: &str| read_split(folder, split, &pieces, &mut skipped).map_err(fault);
         let train = Packed::new(&read("train")?, Self::MAX_LENGTH);
-        let (validation, test) = (read("validation")?, read("test")?);
+        let [validation, test] = [read("validation")?.sorted(), read("test")?.sorted()];
         Ok(Self {
             train,
             validation,
@@ -261,7 +262,11 @@ impl Dataset for Packed {
 
     /// Indices that are not below the length are left out. The units are target tokens.
     fn batch(&self, indices: &[usize]) -> HostBatch {
-        let indices: Vec<usize> = indices.iter().copied().filter(|i| *i < self.len()).collect();
+        let indices: Vec<usize> = indices
+            .iter()
+            .copied()
+            .filter(|i| *i < self.len())
+            .collect();
         let examples = indices.len();
         let mut fields = Vec::new();
         for (tokens, segments, positions, rows) in [

@@ -7,7 +7,8 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("velodrome-wmt-{}-{name}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("velodrome-wmt-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         let folder = Self(path);
         folder.write("sentencepiece.vocab", vocabulary());
@@ -31,7 +32,10 @@ impl Folder {
     }
 
     fn error(&self) -> String {
-        Wmt::open("wmt_transformer", &self.0).err().unwrap().to_string()
+        Wmt::open("wmt_transformer", &self.0)
+            .err()
+            .unwrap()
+            .to_string()
     }
 }
 
@@ -50,7 +54,11 @@ fn lines_become_pairs_and_empty_ones_are_counted() {
     assert_eq!(wmt.train.len(), 1);
     assert_eq!(wmt.skipped.len(), 1);
     assert_eq!(wmt.skipped[0].examples, 1);
-    assert!(wmt.skipped[0].reason.contains("train.de at line 3"), "{:?}", wmt.skipped);
+    assert!(
+        wmt.skipped[0].reason.contains("train.de at line 3"),
+        "{:?}",
+        wmt.skipped
+    );
     let text = |tokens: &[u16]| {
         let tokens: Vec<i32> = tokens.iter().map(|t| i32::from(*t)).collect();
         wmt.pieces.text(&tokens)
@@ -65,19 +73,31 @@ fn what_does_not_pair_is_refused_with_file_and_line() {
     let folder = Folder::new("bad");
     folder.write("validation.en", "the dogs\nand one more\n");
     let error = folder.error();
-    assert!(error.contains("validation.en: line 2 has no partner in"), "{error}");
+    assert!(
+        error.contains("validation.en: line 2 has no partner in"),
+        "{error}"
+    );
     folder.write("validation.en", "");
     let error = folder.error();
-    assert!(error.contains("validation.de: line 1 has no partner in"), "{error}");
+    assert!(
+        error.contains("validation.de: line 1 has no partner in"),
+        "{error}"
+    );
 
     folder.write("validation.de", "");
     assert!(folder.error().contains("validation.de: no sentence pairs"));
 
     folder.write("validation.de", b"gut\nschlecht \xff\n");
     let error = folder.error();
-    assert!(error.contains("validation.de: line 2 is not UTF-8"), "{error}");
+    assert!(
+        error.contains("validation.de: line 2 is not UTF-8"),
+        "{error}"
+    );
 
-    folder.write("sentencepiece.vocab", vocabulary().replacen("-2.55967", "x", 1));
+    folder.write(
+        "sentencepiece.vocab",
+        vocabulary().replacen("-2.55967", "x", 1),
+    );
     let error = folder.error();
     assert!(error.contains("sentencepiece.vocab: line 4"), "{error}");
     std::fs::remove_file(folder.0.join("sentencepiece.vocab")).unwrap();
@@ -92,7 +112,10 @@ fn long_pairs_are_left_out() {
     let wmt = Wmt::open("wmt_transformer", &folder.0).unwrap();
     assert_eq!(wmt.test.len(), 1);
     let reasons: Vec<&str> = wmt.skipped.iter().map(|s| s.reason.as_str()).collect();
-    assert!(reasons[0].starts_with("pairs of more tokens"), "{reasons:?}");
+    assert!(
+        reasons[0].starts_with("pairs of more tokens"),
+        "{reasons:?}"
+    );
     assert!(reasons[0].contains("test.de at line 2"), "{reasons:?}");
 }
 

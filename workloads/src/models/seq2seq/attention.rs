@@ -116,11 +116,7 @@ fn hide(hidden: Tensor<4, Bool>) -> Tensor<4> {
 /// Hides padding (token 0): shape `[examples, 1, 1, positions]` from `[examples, positions]`.
 pub(super) fn padding_mask(tokens: Tensor<2, Int>) -> Tensor<4> {
     let [examples, positions] = tokens.dims();
-    hide(
-        tokens
-            .equal_elem(0)
-            .reshape([examples, 1, 1, positions]),
-    )
+    hide(tokens.equal_elem(0).reshape([examples, 1, 1, positions]))
 }
 
 /// Hides later positions: shape `[1, 1, n, n]`.

@@ -2,8 +2,8 @@
 
 use super::Seq2SeqConfig;
 use super::attention::{Attention, KeyValues};
-use crate::models::parts::{Activation, dropout};
 use crate::models::NormPlace;
+use crate::models::parts::{Activation, dropout};
 use burn::module::Module;
 use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};

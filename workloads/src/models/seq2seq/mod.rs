@@ -18,9 +18,7 @@ pub use scores::Scoring;
 pub use search::Search;
 use std::fmt;
 use std::sync::Arc;
-use velodrome_harness::contract::{
-    Batch, ModelError, Network, Pass, UnitLosses, cross_entropy,
-};
+use velodrome_harness::contract::{Batch, ModelError, Network, Pass, UnitLosses, cross_entropy};
 use velodrome_results::measures::Measures;
 
 /// Fills a sequence up to the length of its batch. No loss is taken there, and nothing looks there.

@@ -79,7 +79,10 @@ fn references(batch: &Batch) -> Result<Vec<Vec<Vec<i32>>>, ModelError> {
         .try_to_vec::<i32>()
         .map_err(|e| ModelError::Compute(format!("references: {e}")))?;
     let until_end = |row: &[i32]| -> Vec<i32> {
-        row.iter().copied().take_while(|t| *t != END && *t != 0).collect()
+        row.iter()
+            .copied()
+            .take_while(|t| *t != END && *t != 0)
+            .collect()
     };
     let size = (each * length).max(1);
     Ok(tokens

@@ -198,7 +198,11 @@ pub fn beam_search(
     for _ in 0..search.max_length {
         let mut last = Vec::new();
         for beam in active.iter().filter_map(|&e| beams.get(e)) {
-            last.extend(beam.live.iter().map(|l| l.tokens.last().copied().unwrap_or(start)));
+            last.extend(
+                beam.live
+                    .iter()
+                    .map(|l| l.tokens.last().copied().unwrap_or(start)),
+            );
         }
         if last.is_empty() {
             break;

@@ -16,7 +16,8 @@ struct Toy {
 
 impl Toy {
     fn new(examples: usize, table: &[(usize, &[i32], &[(i32, f64)])]) -> Self {
-        let entry = |(e, p, next): &(usize, &[i32], &[(i32, f64)])| ((*e, p.to_vec()), next.to_vec());
+        let entry =
+            |(e, p, next): &(usize, &[i32], &[(i32, f64)])| ((*e, p.to_vec()), next.to_vec());
         Self {
             table: table.iter().map(entry).collect(),
             rows: (0..examples).map(|e| (e, Vec::new())).collect(),
@@ -130,7 +131,9 @@ fn a_beam_of_one_is_greedy_search() {
     assert_eq!(toy.widest, 4);
     // The last never ends greedily, but a search that keeps finished outputs has one: the end at once.
     assert!(found[3].tokens.is_empty());
-    let through_run = search(1, 0.6, 3).run(&mut Toy::new(4, &table), 4, 0, END).unwrap();
+    let through_run = search(1, 0.6, 3)
+        .run(&mut Toy::new(4, &table), 4, 0, END)
+        .unwrap();
     assert_eq!(through_run, outputs);
 }
 
@@ -159,15 +162,18 @@ fn examples_do_not_mix_and_settled_ones_are_dropped() {
     // The second example ends at once.
     let mut toy = garden_path(3);
     for (example, prefix) in [(1, vec![]), (1, vec![3])] {
-        toy.table.insert((example, prefix), vec![(END, 0.999), (3, 0.001)]);
+        toy.table
+            .insert((example, prefix), vec![(END, 0.999), (3, 0.001)]);
     }
     let found = beam_search(&mut toy, 3, 0, END, &search(2, 0.0, 10)).unwrap();
     let tokens: Vec<&[i32]> = found.iter().map(|f| f.tokens.as_slice()).collect();
     assert_eq!(tokens, [&[4, 5][..], &[], &[4, 5]]);
     assert!(toy.rows.iter().all(|row| row.0 != 1));
-    assert!(beam_search(&mut Toy::new(0, &[]), 0, 0, END, &search(2, 0.0, 4))
-        .unwrap()
-        .is_empty());
+    assert!(
+        beam_search(&mut Toy::new(0, &[]), 0, 0, END, &search(2, 0.0, 4))
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[test]

@@ -60,7 +60,10 @@ fn logits(model: &Transformer, batch: &Batch) -> Vec<Vec<f32>> {
     let encoded = model.encode(batch, 0.0).unwrap();
     let logits = model.predict(batch, &encoded, 0.0).unwrap();
     let [_, classes] = logits.dims();
-    values(logits).chunks(classes).map(<[f32]>::to_vec).collect()
+    values(logits)
+        .chunks(classes)
+        .map(<[f32]>::to_vec)
+        .collect()
 }
 
 fn close(a: &[Vec<f32>], b: &[Vec<f32>]) -> bool {
@@ -216,7 +219,9 @@ fn step_by_step_decoding_agrees_with_the_whole_model() {
                 target.push(END);
                 let logits = logits(&model, &pair(&[source], &[&target], &device));
                 let last = logits.last().unwrap();
-                let best = (0..last.len()).max_by(|a, b| last[*a].total_cmp(&last[*b])).unwrap();
+                let best = (0..last.len())
+                    .max_by(|a, b| last[*a].total_cmp(&last[*b]))
+                    .unwrap();
                 if best as i32 == END {
                     break;
                 }
@@ -293,8 +298,15 @@ fn sizes_that_do_not_go_together_and_long_sequences_are_errors() {
     for config in [
         Seq2SeqConfig { heads: 3, ..tiny() },
         Seq2SeqConfig { heads: 0, ..tiny() },
-        Seq2SeqConfig { width: 9, heads: 1, ..tiny() },
-        Seq2SeqConfig { shared_embedding: true, ..tiny() },
+        Seq2SeqConfig {
+            width: 9,
+            heads: 1,
+            ..tiny()
+        },
+        Seq2SeqConfig {
+            shared_embedding: true,
+            ..tiny()
+        },
     ] {
         assert!(Transformer::new(&config, &device).is_err(), "{config:?}");
     }
