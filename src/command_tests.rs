@@ -113,18 +113,23 @@ fn data_sets_name_their_source_and_licence() {
     let (exit, json, _) = velodrome("data list --format json");
     assert_eq!(exit, Exit::Ok);
     let sets: serde_json::Value = serde_json::from_str(&json).unwrap();
-    for set in sets.as_array().unwrap() {
-        for field in ["name", "source", "licence", "sha256"] {
+    let sets = sets.as_array().unwrap();
+    for set in sets {
+        for field in ["name", "about", "source", "licence"] {
             assert!(!set[field].as_str().unwrap().is_empty(), "{set}");
         }
-        assert!(!set["workloads"].as_array().unwrap().is_empty());
+        let sums = set["sha256"].as_str().unwrap();
+        match set["place"].as_str().unwrap() {
+            "embedded" => {
+                assert_eq!(sums.len(), 64, "{set}");
+                assert!(!set["workloads"].as_array().unwrap().is_empty(), "{set}");
+            }
+            "own_folder" => assert_eq!(set["paths"].as_array().unwrap().len(), 1),
+            _ => assert!(set["bytes"].as_u64().unwrap() > 0 && sums.len() >= 64),
+        }
     }
     let (_, text, _) = velodrome("data list");
-    assert_eq!(
-        text.lines().count(),
-        sets.as_array().unwrap().len() + 4,
-        "{text}"
-    );
+    assert_eq!(text.lines().count(), sets.len() + 5, "{text}");
 }
 
 #[test]

@@ -66,7 +66,7 @@ impl Exit {
     pub fn meaning(self) -> &'static str {
         match self {
             Exit::Ok => "done; failed trials are rows of the board, unless --strict",
-            Exit::CheckFailed => "verify: a check does not pass",
+            Exit::CheckFailed => "verify, data verify: a check does not pass",
             Exit::Usage => "wrong command line, suite file or name; nothing was raced",
             Exit::TrialsFailed => {
                 "run --strict: a trial diverged, crashed, ran out of memory or timed out"

@@ -13,6 +13,7 @@ use velodrome_results::assemble::AssembleError;
 use velodrome_results::charts::ChartError;
 use velodrome_results::report::ReportError;
 use velodrome_results::tables::TableError;
+use velodrome_workloads::data::fetched::FetchError;
 
 /// An error of a subcommand.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +60,9 @@ pub(crate) enum Failure {
     /// Standard output.
     #[error("standard output: cannot write: {0}")]
     Output(io::Error),
+    /// A data set.
+    #[error(transparent)]
+    Data(#[from] FetchError),
     /// A fault in Velodrome itself.
     #[error("{0} (a fault in Velodrome; please report it)")]
     Internal(String),
@@ -87,6 +91,15 @@ impl Failure {
                 TargetError::Record(error) => record(error),
                 TargetError::Interrupted => Exit::Interrupted,
                 TargetError::Failed { .. } => Exit::TrialsFailed,
+            },
+            Failure::Data(error) => match error {
+                FetchError::Unknown { .. } => Exit::Usage,
+                FetchError::Checksum { .. } | FetchError::Content { .. } => Exit::Damaged,
+                FetchError::Busy { .. } => Exit::Busy,
+                FetchError::Missing { .. }
+                | FetchError::Io { .. }
+                | FetchError::Client { .. }
+                | FetchError::Space { .. } => Exit::Io,
             },
             Failure::Child(_) => Exit::TrialProcess,
             Failure::Record(error) => record(error),

@@ -6,9 +6,10 @@ use velodrome_harness::race::Suite;
 use velodrome_harness::registry::nearest;
 
 /// The built-in suites: name and text.
-pub(crate) const ALL: [(&str, &str); 5] = [
+pub(crate) const ALL: [(&str, &str); 6] = [
     ("quick", include_str!("suites/quick.toml")),
     ("smoke", include_str!("suites/smoke.toml")),
+    ("laptop", include_str!("suites/laptop.toml")),
     ("board", include_str!("suites/board.toml")),
     ("variants", include_str!("suites/variants.toml")),
     ("tuned", include_str!("suites/tuned.toml")),

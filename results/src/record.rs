@@ -440,6 +440,10 @@ pub struct RunRecord {
     pub cadence: String,
     /// Seed of the suite.
     pub seed: u64,
+    /// Held-out workloads: variants that a submission must also solve for its time on their base to
+    /// count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held_out: Vec<String>,
     /// Ids and hashes of the planned trials, in racing order.
     pub trials: Vec<(String, String)>,
 }

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::suites;
 use clap::ValueEnum;
 use serde_json::{Value, json};
-use velodrome_harness::contract::{Range, Ruleset, SearchSpace};
+use velodrome_harness::contract::{Range, Ruleset, SearchSpace, WorkloadSpec};
 use velodrome_harness::race::Suite;
 use velodrome_harness::registry::Registry;
 use velodrome_results::Direction;
@@ -57,7 +57,10 @@ pub(crate) fn execute(
 ) -> Result<Exit, Failure> {
     let suites = suites::all()?;
     let as_json = |what| match what {
-        What::Workloads => json!(registry.workloads().map(|w| w.spec()).collect::<Vec<_>>()),
+        What::Workloads => registry
+            .workloads()
+            .map(|w| workload_json(&w.spec()))
+            .collect(),
         What::Submissions => submissions_json(registry),
         What::Suites => suites.iter().map(suite_json).collect(),
     };
@@ -100,6 +103,8 @@ fn workloads(registry: &Registry, console: &Console) -> String {
         };
         vec![
             spec.name,
+            spec.kind,
+            spec.size.as_str().to_string(),
             format!("{} {sign} {}", spec.target.metric, spec.target.validation),
             format!("{} / {} s", spec.budget.work, spec.budget.seconds),
             spec.model,
@@ -109,6 +114,8 @@ fn workloads(registry: &Registry, console: &Console) -> String {
     console.table(
         &[
             "workload",
+            "kind",
+            "size",
             "target",
             "budget: examples / s",
             "model",
@@ -133,6 +140,22 @@ fn submissions(registry: &Registry, console: &Console) -> String {
         &["submission", "rulesets", "tuned", "what it is", "source"],
         rows.collect(),
     )
+}
+
+/// The whole description, with what tables need at the top: `base` is null for a base workload.
+fn workload_json(spec: &WorkloadSpec) -> Value {
+    let mut object = json!(spec);
+    let variant = spec.change.is_some();
+    object["base"] = json!(variant.then_some(&spec.base));
+    object["metric"] = json!(spec.target.metric);
+    object["direction"] = json!(spec.target.direction);
+    object["validation_target"] = json!(spec.target.validation);
+    object["test_target"] = json!(spec.target.test);
+    object["budget_work"] = json!(spec.budget.work);
+    object["budget_seconds"] = json!(spec.budget.seconds);
+    object["step_hint"] = json!(spec.hints.steps);
+    object["batch_size"] = json!(spec.hints.batch_size);
+    object
 }
 
 fn suites_table(suites: &[Suite], console: &Console) -> String {

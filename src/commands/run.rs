@@ -26,12 +26,16 @@ Examples:
   velodrome run smoke --seed 7 --studies 3     the suite `smoke`, three times, from another seed
   velodrome run -w digits_mlp -s adamw         one pair
   velodrome run my_suite.toml --out runs/mine  a suite file
+  velodrome run laptop --held-out 20261125     the suite `laptop` and one drawn variant for each data set
   velodrome run tuned --shard 1/4              the first quarter of the trials, for one of four
                                                machines; `velodrome score` takes the four folders")]
 pub(crate) struct Arguments {
-    /// A built-in suite (see `velodrome list suites`) or the path of a suite file
-    #[arg(default_value = "quick")]
-    suite: String,
+    /// A built-in suite (see `velodrome list suites`) or the path of a suite file [default: quick]
+    #[arg(value_name = "SUITE")]
+    suite: Option<String>,
+    /// The suite, as an option
+    #[arg(long = "suite", value_name = "SUITE", conflicts_with = "suite")]
+    suite_option: Option<String>,
     /// Race on this workload instead of the suite's; may be repeated
     #[arg(long = "workload", short = 'w', value_name = "NAME")]
     workloads: Vec<String>,
@@ -53,6 +57,10 @@ pub(crate) struct Arguments {
     /// Seed of everything random
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Draw one variant for each data set with this seed, race it too, and count a time only where
+    /// the submission solves the drawn variant as well
+    #[arg(long, value_name = "SEED")]
+    held_out: Option<u64>,
     /// Compute threads of a trial [default: all processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     threads: Option<u32>,
@@ -108,7 +116,9 @@ pub(crate) fn execute(
     command: &str,
     console: &mut Console,
 ) -> Result<Exit, Failure> {
-    let mut suite = suites::load(&arguments.suite)?;
+    let wanted = arguments.suite.as_deref();
+    let wanted = wanted.or(arguments.suite_option.as_deref());
+    let mut suite = suites::load(wanted.unwrap_or("quick"))?;
     arguments.adjust(&mut suite, registry)?;
     let whole = race::plan(&suite, registry)?;
     let directory = arguments.directory(&whole.suite, &whole.hash());
@@ -219,6 +229,7 @@ impl Arguments {
             .unwrap_or(std::mem::take(&mut suite.device));
         suite.studies = self.studies.unwrap_or(suite.studies);
         suite.seed = self.seed.unwrap_or(suite.seed);
+        suite.held_out = self.held_out.or(suite.held_out);
         suite.threads = self.threads.map(|n| n as usize).or(suite.threads);
         Ok(())
     }

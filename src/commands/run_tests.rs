@@ -22,7 +22,9 @@ fn registry() -> Registry {
 /// The suite that `run LINE` races.
 fn suite(line: &str) -> Result<Suite, Failure> {
     let arguments = parse(line);
-    let mut suite = suites::load(&arguments.suite)?;
+    let wanted = arguments.suite.as_deref();
+    let wanted = wanted.or(arguments.suite_option.as_deref());
+    let mut suite = suites::load(wanted.unwrap_or("quick"))?;
     arguments.adjust(&mut suite, &registry())?;
     Ok(suite)
 }

@@ -1,39 +1,41 @@
 //! `velodrome targets`.
 
+mod entry;
+
 use super::Format;
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::reporters::{self, Events};
+use entry::Entry;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::path::PathBuf;
-use velodrome_harness::contract::Point;
 use velodrome_harness::race;
 use velodrome_harness::registry::Registry;
-use velodrome_harness::targets::{Bench, Finding, Procedure, set_target};
+use velodrome_harness::targets::{Bench, Finding, Procedure, Winner, set_target};
 
 /// Set the targets of workloads by the stated procedure
 ///
 /// Each baseline algorithm trains at its default point and at quasi-random points of its search
-/// space to the end of the step hint; the best point is repeated from fresh seeds; the target is what all repetitions
-/// reach. A variant takes its base's point, when the base is named before it, and is repeated
-/// with its own seeds.
+/// space to the end of the step hint; the best point is repeated from fresh seeds. The validation
+/// target is the median of the repetitions' best values, the test target the worst test value of
+/// those that reach it; cadence and budgets follow from the same runs. A variant takes its base's
+/// point, when the base is named before it, and is repeated with its own seeds.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   velodrome targets digits_mlp digits_mlp_tanh --out runs/targets
-  velodrome targets shakespeare_gpt --trials 10 --seeds 5")]
+  velodrome targets shakespeare_gpt --trials 10 --seeds 5 --write workloads/targets")]
 pub(crate) struct Arguments {
     /// Workloads, a base before its variants
     #[arg(required = true, value_name = "WORKLOAD")]
     workloads: Vec<String>,
     /// Baseline algorithms; may be repeated
-    #[arg(long = "algorithm", value_name = "NAME", default_values = ["adamw", "nesterov"])]
+    #[arg(long = "algorithm", value_name = "NAME", default_values = ["adamw", "nadamw", "nesterov", "heavy_ball"])]
     algorithms: Vec<String>,
     /// Points that each algorithm tries beside its default
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 4)]
     trials: u32,
     /// Fresh seeds that the winner repeats
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
@@ -41,9 +43,16 @@ pub(crate) struct Arguments {
     /// Seed of the procedure
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    /// Compute threads of a trial [default: all processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    threads: Option<u32>,
     /// Folder of the runs; the same folder continues
     #[arg(long, value_name = "DIR", default_value = "runs/targets")]
     out: PathBuf,
+    /// Folder of target files: put each result into BASE.toml there, and the records that it follows
+    /// from into records/
+    #[arg(long, value_name = "DIR")]
+    write: Option<PathBuf>,
     /// How progress is told on standard error
     #[arg(long, value_enum, default_value = "auto")]
     events: Events,
@@ -62,98 +71,40 @@ pub(crate) fn execute(
         trials: arguments.trials,
         seeds: arguments.seeds,
         seed: arguments.seed,
+        threads: arguments.threads.map(|n| n as usize),
     };
     let bench = Bench {
         registry,
         dir: &arguments.out,
         interrupted: interrupt::flag(),
     };
-    let mut found: BTreeMap<String, (String, Point)> = BTreeMap::new();
-    let mut findings = Vec::new();
+    let mut winners: BTreeMap<String, Winner> = BTreeMap::new();
+    let mut findings: Vec<Finding> = Vec::new();
     for workload in &arguments.workloads {
-        let base = registry.workload(workload)?.spec().base;
-        let given = found.get(&base).map(|(a, p)| (a.clone(), p.clone()));
-        let finding = {
+        let spec = registry.workload(workload)?.spec();
+        let outcome = {
             let mut reporter = reporters::start(arguments.events, console);
             let mut report = |event: &race::Event| reporter.report(event);
-            let given = given.as_ref().map(|(a, p)| (a.as_str(), p));
+            let given = winners.get(&spec.base);
             set_target(&bench, &procedure, workload, given, &mut report)?
         };
-        let won = (finding.algorithm.clone(), finding.point.clone());
-        found.insert(workload.clone(), won);
-        findings.push(finding);
+        winners.insert(workload.clone(), outcome.finding.winner.clone());
+        let entry = Entry {
+            spec: &spec,
+            finding: &outcome.finding,
+            procedure: &procedure,
+        };
+        if let Some(folder) = &arguments.write {
+            let files = entry.write(folder, &outcome)?;
+            console.note(files.trim_end());
+        }
+        if arguments.format == Format::Text {
+            console.print(entry.text())?;
+        }
+        findings.push(outcome.finding);
     }
-    match arguments.format {
-        Format::Text => {
-            for finding in &findings {
-                console.print(entry(finding, &procedure))?;
-            }
-        }
-        Format::Json => {
-            let json = serde_json::to_string_pretty(&findings)
-                .map_err(|e| Failure::Internal(e.to_string()))?;
-            console.print(format!("{json}\n"))?;
-        }
+    if arguments.format == Format::Json {
+        console.print_json(&findings)?;
     }
     Ok(Exit::Ok)
-}
-
-/// The lines of a file in `workloads/targets/` that a finding gives.
-fn entry(finding: &Finding, procedure: &Procedure) -> String {
-    let mut text = format!(
-        "[{}]\nvalidation = {}\ntest = {}\nprovenance = \"\"\"\n",
-        finding.workload, finding.validation, finding.test
-    );
-    let short = |x: f64| format!("{x:.4}");
-    // Writing to a string cannot fail.
-    let _ = if finding.searched.is_empty() {
-        writeln!(
-            text,
-            "The point that won on the base workload ({}), {} fresh seeds.",
-            finding.algorithm, procedure.seeds
-        )
-    } else {
-        writeln!(
-            text,
-            "Search: {} at the default and {} quasi-random points each, seed {}; {} won.",
-            procedure.algorithms.join(" and "),
-            procedure.trials,
-            procedure.seed,
-            finding.algorithm
-        )
-    };
-    let point: Vec<String> = finding
-        .point
-        .0
-        .iter()
-        .map(|(name, value)| format!("{name} {value:.4e}"))
-        .collect();
-    let _ = writeln!(text, "Point: {}.", point.join(", "));
-    for algorithm in &procedure.algorithms {
-        let values: Vec<String> = finding
-            .searched
-            .iter()
-            .filter(|(a, _, _)| a == algorithm)
-            .map(|(_, _, v)| v.map_or("none".into(), short))
-            .collect();
-        if !values.is_empty() {
-            let _ = writeln!(
-                text,
-                "Best validation of {algorithm}: {}.",
-                values.join(", ")
-            );
-        }
-    }
-    let list = |f: fn(&(f64, f64)) -> f64| -> String {
-        let values: Vec<String> = finding.repeated.iter().map(|r| short(f(r))).collect();
-        values.join(", ")
-    };
-    let _ = writeln!(
-        text,
-        "Repetitions, best validation: {}; test beside it: {}.\nThe targets are the worst of \
-         these.\"\"\"\n",
-        list(|r| r.0),
-        list(|r| r.1)
-    );
-    text
 }

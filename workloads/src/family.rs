@@ -7,6 +7,9 @@ use velodrome_harness::contract::{
     DataSource, Model, ModelError, Size, Splits, Workload, WorkloadError, WorkloadSpec,
 };
 
+/// Builds a model from its configuration, on a device whose seed decides the initial values.
+pub type Build<C> = fn(&C, &Device) -> Result<Box<dyn Model>, ModelError>;
+
 /// A base workload with its variants. `C` is the configuration of its model. A workload's file holds
 /// one constant of this type for each size, and [`crate::TABLE`] names it.
 pub struct Family<C: 'static> {
@@ -39,7 +42,7 @@ pub struct Family<C: 'static> {
     /// Opens the data; the argument is the workload's name, for errors.
     pub open: fn(&str) -> Result<Splits, WorkloadError>,
     /// Builds the model on the device, whose seed decides the initial values.
-    pub build: fn(&C, &Device) -> Result<Box<dyn Model>, ModelError>,
+    pub build: Build<C>,
 }
 
 /// One stated change of a base workload.

@@ -10,8 +10,11 @@ pub mod data;
 pub mod digits_mlp;
 pub mod family;
 pub mod fashion_resnet;
+pub mod flights_dlrm;
 pub mod metrics;
 pub mod models;
+pub mod mri_unet;
+pub mod pcba_gnn;
 pub mod sequence_to_sequence;
 pub mod shakespeare_gpt;
 pub mod targets;
@@ -24,7 +27,16 @@ use velodrome_harness::registry::{Registry, RegistryError};
 pub const TABLE: &[&dyn Members] = &[
     &digits_mlp::LAPTOP,
     &fashion_resnet::LAPTOP,
+    &flights_dlrm::LAPTOP,
+    &flights_dlrm::WORKSTATION,
+    &flights_dlrm::ALGOPERF,
     &shakespeare_gpt::LAPTOP,
+    &mri_unet::LAPTOP,
+    &mri_unet::WORKSTATION,
+    &mri_unet::ALGOPERF,
+    &pcba_gnn::LAPTOP,
+    &pcba_gnn::WORKSTATION,
+    &pcba_gnn::ALGOPERF,
     &sequence_to_sequence::LAPTOP,
     &sequence_to_sequence::WORKSTATION,
     &sequence_to_sequence::ALGOPERF,

@@ -12,6 +12,7 @@ pub mod event;
 mod findings;
 pub mod fingerprint;
 pub mod halton;
+pub mod held_out;
 pub mod histogram;
 pub mod input;
 pub mod lock;

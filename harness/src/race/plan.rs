@@ -3,6 +3,7 @@
 use super::device::{DeviceError, device};
 use super::fingerprint::{cores, hex, sha256_of, take};
 use super::halton;
+use super::held_out;
 use super::spaces;
 use super::suite::{Cadence, Limits, Override, Suite, SuiteError};
 use crate::contract::{Point, Ruleset, Submission, WorkloadSpec};
@@ -42,6 +43,9 @@ pub struct Plan {
     pub seed: u64,
     /// Limits.
     pub limits: Limits,
+    /// Held-out workloads: variants that a submission must also solve for its time on their base to
+    /// count.
+    pub held_out: Vec<String>,
     /// The trials in racing order, each as the record that it will become.
     pub trials: Vec<TrialRecord>,
 }
@@ -71,7 +75,7 @@ impl Plan {
 /// nearest valid name.
 pub fn plan(suite: &Suite, registry: &Registry) -> Result<Plan, PlanError> {
     device(&suite.device)?;
-    let workloads = suite
+    let mut workloads = suite
         .workloads
         .iter()
         .map(|name| {
@@ -96,6 +100,16 @@ pub fn plan(suite: &Suite, registry: &Registry) -> Result<Plan, PlanError> {
     check_keys(suite, "overrides", suite.overrides.keys(), &suite.workloads)?;
     check_keys(suite, "points", suite.points.keys(), &suite.submissions)?;
     check_keys(suite, "spaces", suite.spaces.keys(), &suite.submissions)?;
+    let mut held = Vec::new();
+    if let Some(seed) = suite.held_out {
+        held = held_out::draw(registry, &workloads, seed);
+        for name in &held {
+            if !workloads.iter().any(|w| w.spec().name == *name) {
+                let drawn = registry.workload(name);
+                workloads.push(drawn.map_err(|e| suite.fault(0, e.to_string()))?);
+            }
+        }
+    }
     let executable = executable_hash().map_err(PlanError::Executable)?;
     let threads = suite.threads.unwrap_or_else(cores);
     let fingerprint = take(&suite.device, threads, &executable);
@@ -143,6 +157,7 @@ pub fn plan(suite: &Suite, registry: &Registry) -> Result<Plan, PlanError> {
         ruleset: suite.ruleset,
         cadence: suite.cadence,
         seed: suite.seed,
+        held_out: held,
         limits: suite.limits.clone(),
         trials,
     })

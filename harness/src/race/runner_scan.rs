@@ -29,6 +29,7 @@ pub fn merge_run_record(plan: &Plan, dir: &Path) -> Result<RunRecord, RaceError>
         ruleset: plan.ruleset.as_str().to_string(),
         cadence: plan.cadence.as_str().to_string(),
         seed: plan.seed,
+        held_out: plan.held_out.clone(),
         trials: plan
             .trials
             .iter()
@@ -45,6 +46,11 @@ pub fn merge_run_record(plan: &Plan, dir: &Path) -> Result<RunRecord, RaceError>
         ("ruleset", &held.ruleset, &planned.ruleset),
         ("cadence", &held.cadence, &planned.cadence),
         ("seed", &held.seed.to_string(), &planned.seed.to_string()),
+        (
+            "list of held-out workloads",
+            &held.held_out.join(", "),
+            &planned.held_out.join(", "),
+        ),
     ];
     for (name, there, here) in fields {
         if there != here {

@@ -90,6 +90,10 @@ pub struct Suite {
     /// Seed of everything random.
     #[serde(default)]
     pub seed: u64,
+    /// Seed of a held-out draw: one variant for each data set is raced beside the workloads, and a
+    /// time counts only where the submission solves the drawn variant too. None where absent.
+    #[serde(default)]
+    pub held_out: Option<u64>,
     /// Device.
     #[serde(default = "default_device")]
     pub device: String,

@@ -49,6 +49,7 @@ impl Logs {
                 ruleset: self.ruleset.to_string(),
                 cadence: "clock".into(),
                 seed: 0,
+                held_out: Vec::new(),
                 trials: Vec::new(),
             },
             trials: Vec::new(),

@@ -27,7 +27,8 @@ pub struct AssembleOptions {
     /// A time over this many times the best of its workload counts as not reached.
     pub limit: Option<f64>,
     /// Names of held-out workloads: variants on which a submission must succeed for its time on
-    /// the base workload to count, and which are not scored themselves. None by default.
+    /// the base workload to count, and which are not scored themselves. Where none are named, those
+    /// that the runs say.
     pub held_out: Vec<String>,
     /// The intervals.
     pub bootstrap: BootstrapOptions,
@@ -128,6 +129,11 @@ pub fn assemble(runs: &[Run], options: &AssembleOptions) -> Result<Board, Assemb
         });
     }
 
+    let options = AssembleOptions {
+        held_out: held_out_names(runs, options),
+        ..options.clone()
+    };
+    let options = &options;
     let scoring = score::Options {
         policy: options.policy,
         integration: options.integration,
@@ -197,6 +203,19 @@ fn title(runs: &[Run]) -> String {
     let mut suites: Vec<&str> = runs.iter().map(|r| r.record.suite.as_str()).collect();
     suites.dedup();
     suites.join(" + ")
+}
+
+/// The held-out workloads that the reader names, or else those of the runs.
+fn held_out_names(runs: &[Run], options: &AssembleOptions) -> Vec<String> {
+    let mut names = options.held_out.clone();
+    if names.is_empty() {
+        for name in runs.iter().flat_map(|r| &r.record.held_out) {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+    }
+    names
 }
 
 /// Finds the columns of the held-out workloads and of their bases.

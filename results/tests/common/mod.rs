@@ -253,6 +253,7 @@ pub fn run(suite: &str, trials: Vec<Trial>) -> Run {
             ruleset: "external".into(),
             cadence: "work".into(),
             seed: 1,
+            held_out: Vec::new(),
             trials: trials.iter().map(planned).collect(),
         },
         path,

@@ -270,6 +270,7 @@ pub fn run_of(trials: Vec<Trial>) -> Run {
             ruleset: "external".into(),
             cadence: "work".into(),
             seed: 20_260,
+            held_out: Vec::new(),
             trials: trials
                 .iter()
                 .map(|t| (t.record.id.clone(), t.record.hash.clone()))

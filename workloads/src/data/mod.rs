@@ -1,15 +1,25 @@
-//! The embedded data sets. Each file has its source, licence and way of cutting beside it in
-//! `workloads/data/`.
+//! The data sets. Embedded ones have their source, licence and way of cutting beside them in
+//! `workloads/data/`; others are fetched ([`fetched`]) or lie in a folder that the user fills.
 
+mod criteo;
 mod digits;
 mod fashion;
+pub mod fetched;
+mod flights;
 mod images;
+pub mod molecules;
+pub mod mri;
 mod shakespeare;
 mod translation;
 
+pub use criteo::{Criteo, Lines};
 pub use digits::Digits;
 pub use fashion::Fashion;
+pub use flights::{
+    Columns, Flight, FlightSplit, Flights, Route, Timetable, flight_splits, parse_parquet,
+};
 pub use images::{ImageSplits, Images};
+pub use molecules::{Molpcba, Pcba, PcbaFull};
 pub use shakespeare::{Shakespeare, Windows};
 pub use translation::{
     BytePairs, Catalogue, Catalogues, CmuDict, Message, Packed, Pairs, Pieces, Sequences,
@@ -21,6 +31,19 @@ use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::io::Read;
 use velodrome_harness::contract::WorkloadError;
+
+/// All embedded files.
+pub fn embedded() -> Vec<Embedded> {
+    vec![
+        digits::FILE,
+        fashion::FILE,
+        flights::FILE,
+        molecules::FILE,
+        mri::FILE,
+        shakespeare::FILE,
+        translation::CMUDICT,
+    ]
+}
 
 /// A gzip file that the library carries.
 #[derive(Debug, Clone, Copy)]
@@ -74,10 +97,13 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn all() -> [(Embedded, &'static str); 4] {
-        [
+    fn all() -> Vec<(Embedded, &'static str)> {
+        vec![
             (digits::FILE, include_str!("../../data/digits.md")),
+            (molecules::FILE, include_str!("../../data/pcba_10000.md")),
             (fashion::FILE, include_str!("../../data/fashion_mnist.md")),
+            (mri::FILE, include_str!("../../data/mri_heads_64.md")),
+            (flights::FILE, include_str!("../../data/flights_100k.md")),
             (
                 shakespeare::FILE,
                 include_str!("../../data/tiny_shakespeare.md"),

@@ -2,19 +2,26 @@
 //! [`Network`](velodrome_harness::contract::Network).
 
 mod batch_norm;
+mod dlrm;
+mod gnn;
 mod gpt;
+mod graph_batch;
 mod mlp;
 mod parts;
 mod resnet;
 mod seq2seq;
+mod unet;
 
 pub use batch_norm::BatchNorm;
+pub use dlrm::{Dlrm, DlrmConfig, DlrmNetwork};
+pub use gnn::{Gnn, GnnConfig};
 pub use gpt::{Gpt, GptConfig, NormPlace};
 pub use mlp::{Mlp, MlpConfig};
 pub use parts::Activation;
 pub use resnet::{ResNet, ResNetConfig};
 pub use seq2seq::search;
 pub use seq2seq::{END, FIRST, PADDING, Scoring, Search, Seq2SeqConfig, Transformer};
+pub use unet::{UNet, UNetConfig};
 
 /// burn has one random generator per process: tests that seed it and draw take turns.
 #[cfg(test)]

@@ -15,6 +15,10 @@ pub enum Activation {
     Tanh,
     /// `x * Phi(x)`, exact (Hendrycks and Gimpel 2016, arXiv 1606.08415).
     Gelu,
+    /// The same through a hyperbolic tangent, as Flax and AlgoPerf compute it.
+    GeluTanh,
+    /// `x * sigmoid(x)` (also called swish).
+    Silu,
 }
 
 impl Activation {
@@ -24,6 +28,13 @@ impl Activation {
             Activation::Relu => activation::relu(x),
             Activation::Tanh => activation::tanh(x),
             Activation::Gelu => activation::gelu(x),
+            // 0.5 (1 + tanh(z)) is sigmoid(2 z).
+            Activation::GeluTanh => {
+                let z = (x.clone() * x.clone()).mul_scalar(0.044715).add_scalar(1.0);
+                let scale = 2.0 * (2.0 / std::f64::consts::PI).sqrt();
+                x.clone() * activation::sigmoid((x * z).mul_scalar(scale))
+            }
+            Activation::Silu => activation::silu(x),
         }
     }
 }
@@ -79,6 +90,30 @@ mod tests {
     use super::*;
     use burn::tensor::{Device, TensorData};
     use velodrome_harness::contract::cross_entropy;
+
+    /// Values of PyTorch 2.15 (`gelu` with `approximate="tanh"`, `silu`).
+    #[test]
+    fn activations_have_pytorch_values() {
+        let device = Device::flex();
+        let x = || Tensor::<1>::from_data([-3.0, -0.7, 0.0, 0.4, 2.5], &device);
+        for (activation, expected) in [
+            (
+                Activation::GeluTanh,
+                [-0.003637392, -0.16942987, 0.0, 0.26216117, 2.4849157],
+            ),
+            (
+                Activation::Silu,
+                [-0.14227762, -0.23226856, 0.0, 0.23947506, 2.3103545],
+            ),
+        ] {
+            for (found, expected) in values(activation.apply(x())).iter().zip(expected) {
+                assert!(
+                    (found - expected).abs() < 1e-6,
+                    "{activation:?}: {found} {expected}"
+                );
+            }
+        }
+    }
 
     fn values(tensor: Tensor<1>) -> Vec<f32> {
         tensor.into_data().try_to_vec().unwrap()

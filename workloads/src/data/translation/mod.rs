@@ -6,13 +6,11 @@ mod cmudict;
 mod mo;
 mod pairs;
 mod pieces;
-mod stand_in;
 mod wmt;
 
 pub use bpe::BytePairs;
 pub use catalogues::{Catalogues, is_catalogue};
 pub use cmudict::CmuDict;
-#[cfg(test)]
 pub(super) use cmudict::FILE as CMUDICT;
 pub use mo::{Catalogue, Message, read_mo};
 pub use pairs::{Pairs, Sequences};

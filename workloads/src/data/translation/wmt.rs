@@ -1,7 +1,7 @@
 //! The German-English data of WMT as line-aligned text in a folder of the user's.
 
+use super::super::fetched::folder;
 use super::pairs::{END_TOKEN, Pairs, Sequences, padded};
-use super::stand_in::folder;
 use super::{Pieces, TokenText};
 use std::collections::BTreeMap;
 use std::path::Path;

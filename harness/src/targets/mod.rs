@@ -4,15 +4,19 @@
 //!    points of its own search space, to the end of the step hint's work, with no target in sight.
 //! 2. **Choice.** The point with the best validation metric at any evaluation wins.
 //! 3. **Repetition.** The winner trains from `seeds` fresh seeds.
-//! 4. **Target.** The worst of the seeds' best validation values, and the worst of the test values
-//!    at those evaluations, rounded to four decimals towards the easier side: what the winner
-//!    reaches from every seed.
+//! 4. **Target.** The median of the seeds' best validation values; and the worst test value of those
+//!    seeds that reach it, at their best evaluation. Both rounded to four decimals towards the easier
+//!    side. The cadence (some fifty evaluations on the way) and the budgets follow from the same runs.
 //!
-//! AlgoPerf (arXiv 2306.07179, section 4.3) takes the best of some 200 trials of each baseline and
-//! the median over 20 repetitions; ours is smaller, and strict in that every repetition meets it.
-//! A variant is given the point that won on its base, and repetitions of its own.
+//! This is the procedure of AlgoPerf (arXiv 2306.07179, section 4.3) at a smaller size: it takes the
+//! best of some 200 trials of each of four baselines and 20 repetitions. A variant is given the point
+//! that won on its base, and repetitions of its own.
 
-use crate::contract::{Point, Ruleset};
+mod finding;
+
+pub use finding::{Finding, Repetition, Searched, Winner};
+
+use crate::contract::{Point, Ruleset, WorkloadSpec};
 use crate::race::{
     Event, Override, Plan, PlanError, RaceError, RunOptions, Suite, SuiteError, halton, plan, run,
 };
@@ -23,8 +27,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use toml::Spanned;
+use velodrome_results::RecordError;
 use velodrome_results::run::Run;
-use velodrome_results::{RecordError, TrialRecord};
 
 /// How a target is set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,26 +41,8 @@ pub struct Procedure {
     pub seeds: u32,
     /// Seed of the procedure.
     pub seed: u64,
-}
-
-/// What the procedure found for one workload.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Finding {
-    /// Workload.
-    pub workload: String,
-    /// Winning algorithm.
-    pub algorithm: String,
-    /// Its point.
-    pub point: Point,
-    /// Best validation value of every trial of the search, by algorithm and trial; empty where
-    /// the point was given.
-    pub searched: Vec<(String, u32, Option<f64>)>,
-    /// Best validation value, and the test value beside it, of each repetition.
-    pub repeated: Vec<(f64, f64)>,
-    /// Validation target.
-    pub validation: f64,
-    /// Test target.
-    pub test: f64,
+    /// Threads of the compute pool; all processors where absent.
+    pub threads: Option<usize>,
 }
 
 /// Why no target could be set.
@@ -100,68 +86,62 @@ pub struct Bench<'a> {
     pub interrupted: &'a AtomicBool,
 }
 
+/// A target and the runs that it was set by.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was found.
+    pub finding: Finding,
+    /// The search; `None` where the point was given.
+    pub search: Option<Run>,
+    /// The repetitions.
+    pub repeat: Run,
+}
+
 /// Sets the target of `workload`. `given` is the point that won on the base of a variant.
 pub fn set_target(
     bench: &Bench<'_>,
     procedure: &Procedure,
     workload: &str,
-    given: Option<(&str, &Point)>,
+    given: Option<&Winner>,
     report: &mut dyn FnMut(&Event),
-) -> Result<Finding, TargetError> {
-    let (algorithm, point, searched) = match given {
-        Some((algorithm, point)) => (algorithm.to_string(), point.clone(), Vec::new()),
-        None => search(bench, procedure, workload, report)?,
+) -> Result<Outcome, TargetError> {
+    let spec = bench.registry.workload(workload)?.spec();
+    let (winner, search) = match given {
+        Some(winner) => (winner.clone(), None),
+        None => {
+            let run = search(bench, procedure, &spec, report)?;
+            (finding::choose(&run, workload)?, Some(run))
+        }
     };
-    let winner = std::slice::from_ref(&algorithm);
-    let mut suite = blank(bench, workload, winner, procedure.seed + 1)?;
+    let algorithm = std::slice::from_ref(&winner.algorithm);
+    let mut suite = blank(&spec, algorithm, procedure, procedure.seed + 1)?;
     suite.studies = procedure.seeds;
     suite
         .points
-        .insert(spanned(&algorithm), vec![values(&point)]);
-    let trials = race(bench, &suite, &format!("{workload}-repeat"), report)?;
-    let minimize = |t: &TrialRecord| t.target.direction == velodrome_results::Direction::Minimize;
-    let mut repeated = Vec::new();
-    for trial in &trials {
-        match (trial.outcome.best_validation, trial.outcome.test_at_best) {
-            (Some(validation), Some(test)) => repeated.push((validation, test)),
-            _ => {
-                return Err(TargetError::Failed {
-                    workload: workload.to_string(),
-                    message: format!("repetition {} is {}", trial.id, trial.status),
-                });
-            }
-        }
-    }
-    // Rounded to four decimals towards the easier side, so that the repetitions still meet it.
-    let worst = |values: &mut dyn Iterator<Item = f64>| {
-        let values = values.filter(|v| v.is_finite());
-        if trials.first().is_some_and(minimize) {
-            (values.fold(f64::NEG_INFINITY, f64::max) * 1e4).ceil() / 1e4
-        } else {
-            (values.fold(f64::INFINITY, f64::min) * 1e4).floor() / 1e4
-        }
-    };
-    Ok(Finding {
-        workload: workload.to_string(),
-        algorithm,
-        point,
-        searched,
-        validation: worst(&mut repeated.iter().map(|r| r.0)),
-        test: worst(&mut repeated.iter().map(|r| r.1)),
-        repeated,
+        .insert(spanned(&winner.algorithm), vec![values(&winner.point)]);
+    let repeat = race(bench, &suite, &format!("{workload}-repeat"), report)?;
+    let batch_size = spec.hints.batch_size as u64;
+    let finding = Finding::from_runs(
+        workload,
+        search.as_ref(),
+        &repeat,
+        spec.hints.steps * batch_size,
+        batch_size,
+    )?;
+    Ok(Outcome {
+        finding,
+        search,
+        repeat,
     })
 }
-
-/// Winning algorithm, its point, and the best value of every trial.
-type Searched = (String, Point, Vec<(String, u32, Option<f64>)>);
 
 fn search(
     bench: &Bench<'_>,
     procedure: &Procedure,
-    workload: &str,
+    spec: &WorkloadSpec,
     report: &mut dyn FnMut(&Event),
-) -> Result<Searched, TargetError> {
-    let mut suite = blank(bench, workload, &procedure.algorithms, procedure.seed)?;
+) -> Result<Run, TargetError> {
+    let mut suite = blank(spec, &procedure.algorithms, procedure, procedure.seed)?;
     for name in &procedure.algorithms {
         let space = bench.registry.submission(name)?.search_space();
         let seed = derive(procedure.seed, &["targets", name]);
@@ -170,24 +150,7 @@ fn search(
         let points = points.map(|p| values(&p)).collect();
         suite.points.insert(spanned(name), points);
     }
-    let trials = race(bench, &suite, &format!("{workload}-search"), report)?;
-    let mut best: Option<&TrialRecord> = None;
-    for trial in &trials {
-        let value = |t: &TrialRecord| t.outcome.best_validation.unwrap_or(f64::NAN);
-        let beaten = best.map_or(f64::NAN, value);
-        if trial.target.direction.better(value(trial), beaten) {
-            best = Some(trial);
-        }
-    }
-    let best = best.ok_or_else(|| TargetError::Failed {
-        workload: workload.to_string(),
-        message: "no trial of the search has a finite metric".into(),
-    })?;
-    let searched = trials
-        .iter()
-        .map(|t| (t.submission.clone(), t.trial, t.outcome.best_validation))
-        .collect();
-    Ok((best.submission.clone(), Point(best.point.clone()), searched))
+    race(bench, &suite, &format!("{}-search", spec.name), report)
 }
 
 /// A point as a suite file would list it.
@@ -202,26 +165,26 @@ fn spanned(name: &str) -> Spanned<String> {
 
 /// A suite over one workload whose budget is the step hint's work, without a target.
 fn blank(
-    bench: &Bench<'_>,
-    workload: &str,
+    spec: &WorkloadSpec,
     algorithms: &[String],
+    procedure: &Procedure,
     seed: u64,
 ) -> Result<Suite, TargetError> {
-    let spec = bench.registry.workload(workload)?.spec();
     let mut suite = Suite::parse(
         "name = \"targets\"\nworkloads = []\nsubmissions = []\nruleset = \"external\"\n",
         Path::new("(target-setting procedure)"),
     )?;
-    suite.workloads = vec![spanned(workload)];
+    suite.workloads = vec![spanned(&spec.name)];
     suite.submissions = algorithms.iter().map(|a| spanned(a)).collect();
     debug_assert_eq!(suite.ruleset, Ruleset::External);
     suite.seed = seed;
+    suite.threads = procedure.threads;
     suite.without_target = true;
     let change = Override {
         budget_work: Some(spec.hints.steps * spec.hints.batch_size as u64),
         ..Override::default()
     };
-    suite.overrides.insert(spanned(workload), change);
+    suite.overrides.insert(spanned(&spec.name), change);
     Ok(suite)
 }
 
@@ -231,16 +194,16 @@ fn race(
     suite: &Suite,
     name: &str,
     report: &mut dyn FnMut(&Event),
-) -> Result<Vec<TrialRecord>, TargetError> {
+) -> Result<Run, TargetError> {
     let plan: Plan = plan(suite, bench.registry)?;
     let dir = bench.dir.join(name);
     let options = RunOptions::default();
     if run(&plan, &dir, &options, bench.interrupted, report)?.interrupted {
         return Err(TargetError::Interrupted);
     }
-    let run = Run::read(&dir)?;
-    if let Some((_, error)) = run.damaged.into_iter().next() {
+    let mut run = Run::read(&dir)?;
+    if let Some((_, error)) = run.damaged.pop() {
         return Err(error.into());
     }
-    Ok(run.trials.into_iter().map(|t| t.record).collect())
+    Ok(run)
 }
