@@ -21,7 +21,7 @@ const WORDS: std::ops::RangeInclusive<usize> = 4..=60;
 /// the first of equal ones. White space counts as one space. The split is by the English text, as
 /// that of [`super::CmuDict`]: shares 0 to 15 of 1024 for validation, 16 to 31 for test. The encoding
 /// is trained on both sides of the training pairs; pairs of more than [`Self::MAX_LENGTH`] tokens are
-/// counted and left out.
+/// counted and left out. In validation and test, short texts come first.
 pub struct Catalogues {
     /// Training pairs.
     pub train: Pairs,
@@ -150,7 +150,8 @@ impl Catalogues {
                 if source.len().max(target.len()) < Self::MAX_LENGTH {
                     pairs.push(&source, &target);
                 } else {
-                    too_long.count(&english, 1);
+                    let start: String = english.chars().take(40).collect();
+                    too_long.count(&format!("`{start}…`"), 1);
                 }
             }
             pairs
@@ -158,8 +159,8 @@ impl Catalogues {
         let skips = [plurals, same, lengths, repeated, too_long];
         Ok(Self {
             train,
-            validation,
-            test,
+            validation: validation.sorted(),
+            test: test.sorted(),
             encoding,
             skipped: skips.into_iter().filter_map(Skip::into_skipped).collect(),
         })

@@ -24,7 +24,7 @@ const PHONEMES: [&str; 39] = [
 /// The split is by the word: the first 32 bits of its SHA-256, read as a share of 1024. Validation
 /// takes the shares 0 to 2, test 3 to 5, training the others. Each pronunciation of a training
 /// word is an example; a word of the other splits is one example, with all its pronunciations as
-/// references, the dictionary's first as target.
+/// references, the dictionary's first as target; short words come first.
 #[derive(Debug, Clone)]
 pub struct CmuDict {
     /// Training pairs.
@@ -104,7 +104,11 @@ impl CmuDict {
                 }
             }
         }
-        Ok(splits)
+        Ok(Self {
+            validation: splits.validation.sorted(),
+            test: splits.test.sorted(),
+            ..splits
+        })
     }
 }
 

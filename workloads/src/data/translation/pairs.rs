@@ -79,6 +79,28 @@ impl Pairs {
         self.references.push(references);
     }
 
+    /// The same examples, from the shortest source to the longest (equally long ones in their order), so
+    /// that evaluations, which take them one behind the other, meet little padding.
+    pub fn sorted(self) -> Self {
+        let mut order: Vec<usize> = (0..self.source.len()).collect();
+        order.sort_by_key(|&i| self.source.get(i).len());
+        let by_order = |all: &Sequences| {
+            let mut sorted = Sequences::default();
+            for &i in &order {
+                sorted.push(all.get(i).iter().copied());
+            }
+            sorted
+        };
+        Self {
+            source: by_order(&self.source),
+            target: by_order(&self.target),
+            references: order
+                .iter()
+                .filter_map(|&i| self.references.get(i).cloned())
+                .collect(),
+        }
+    }
+
     /// The source of an example with its end.
     pub fn source(&self, index: usize) -> &[u16] {
         self.source.get(index)
@@ -196,5 +218,15 @@ mod tests {
             (vec![2, 2, 3], vec![7, 2, 0, 8, 9, 2, 4, 2, 0, 0, 0, 0])
         );
         assert_eq!(field(&batch, "target"), (vec![2, 2], vec![7, 2, 4, 2]));
+    }
+
+    #[test]
+    fn sorted_examples_stay_together() {
+        let mut pairs = Pairs::new();
+        pairs.push_with_references(&[5, 6], &[vec![7], vec![8, 9]]);
+        pairs.push_with_references(&[4], &[vec![3]]);
+        pairs.push_with_references(&[6, 5], &[vec![4]]);
+        let sorted = pairs.clone().sorted();
+        assert_eq!(sorted.batch(&[0, 1, 2]), pairs.batch(&[1, 0, 2]));
     }
 }

@@ -20,7 +20,7 @@ use velodrome_harness::contract::{
 ///
 /// As in AlgoPerf, pairs of more than 256 tokens on a side (ends included) are left out, and training
 /// examples are rows of up to 256 tokens into which consecutive pairs are packed. Where either line is
-/// empty, the pair is counted and left out.
+/// empty, the pair is counted and left out. In validation and test, short sentences come first.
 pub struct Wmt {
     /// Packed training rows.
     pub train: Packed,
@@ -91,7 +91,7 @@ impl Wmt {
         let mut read =
             |split: &str| read_split(folder, split, &pieces, &mut skipped).map_err(fault);
         let train = Packed::new(&read("train")?, Self::MAX_LENGTH);
-        let (validation, test) = (read("validation")?, read("test")?);
+        let [validation, test] = [read("validation")?.sorted(), read("test")?.sorted()];
         Ok(Self {
             train,
             validation,
