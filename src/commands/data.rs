@@ -162,7 +162,7 @@ fn fetch(
                 Fetch::Copied => "copied",
                 Fetch::Downloaded => "fetched",
             };
-            console.note(&format!(
+            console.note(format!(
                 "{}: {} ({}) {how}",
                 set.name,
                 package.archive,
@@ -170,7 +170,7 @@ fn fetch(
             ));
         })?;
     }
-    console.note(&format!("whole, in {}", cache.display()));
+    console.note(format!("whole, in {}", cache.display()));
     Ok(Exit::Ok)
 }
 

@@ -54,7 +54,10 @@ impl AveragePrecision {
         } else {
             self.tasks.len()
         };
-        if tasks == 0 || tasks != known || logits.len() != labels.len() || labels.len() % tasks != 0
+        if tasks == 0
+            || tasks != known
+            || logits.len() != labels.len()
+            || !labels.len().is_multiple_of(tasks)
         {
             return Err(ModelError::Compute(format!(
                 "{} logits do not fit {} labels of {known} tasks",

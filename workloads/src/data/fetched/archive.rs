@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn cut_archives_are_errors() {
         let folder = tempfile::tempdir().unwrap();
-        let noise: Vec<u8> = (0..40_000u32).map(|i| (i * i >> 7) as u8).collect();
+        let noise: Vec<u8> = (0..40_000u32).map(|i| ((i * i) >> 7) as u8).collect();
         let whole = gz(&tar_of(&[("a", &noise)]));
         for at in (0..whole.len()).step_by(whole.len() / 17 + 1) {
             for name in ["x.tgz", "x.whl", "x.deb"] {

@@ -6,18 +6,22 @@ use velodrome_harness::contract::ModelError;
 
 const END: i32 = 2;
 
+/// Example and the tokens so far.
+type Prefix = (usize, Vec<i32>);
+/// Example, the tokens so far, and what may follow with its logarithm of a probability.
+type Entry<'a> = (usize, &'a [i32], &'a [(i32, f64)]);
+
 /// Probabilities of next tokens for each (example, prefix).
 struct Toy {
-    table: HashMap<(usize, Vec<i32>), Vec<(i32, f64)>>,
+    table: HashMap<Prefix, Vec<(i32, f64)>>,
     rows: Vec<(usize, Vec<i32>)>,
     steps: usize,
     widest: usize,
 }
 
 impl Toy {
-    fn new(examples: usize, table: &[(usize, &[i32], &[(i32, f64)])]) -> Self {
-        let entry =
-            |(e, p, next): &(usize, &[i32], &[(i32, f64)])| ((*e, p.to_vec()), next.to_vec());
+    fn new(examples: usize, table: &[Entry<'_>]) -> Self {
+        let entry = |(e, p, next): &Entry<'_>| ((*e, p.to_vec()), next.to_vec());
         Self {
             table: table.iter().map(entry).collect(),
             rows: (0..examples).map(|e| (e, Vec::new())).collect(),
@@ -70,7 +74,7 @@ impl Stepper for Toy {
 
 /// Greedy falls for 3, of which all continuations are weak; the best output starts with 4.
 fn garden_path(examples: usize) -> Toy {
-    let mut table: Vec<(usize, &[i32], &[(i32, f64)])> = Vec::new();
+    let mut table: Vec<Entry<'_>> = Vec::new();
     for example in 0..examples {
         table.extend([
             (example, &[][..], &[(3, 0.5), (4, 0.4), (END, 0.1)][..]),
@@ -108,7 +112,7 @@ fn a_beam_finds_what_greedy_search_misses() {
 #[test]
 fn a_beam_of_one_is_greedy_search() {
     // Several examples of different lengths, so that rows are dropped on the way.
-    let table: [(usize, &[i32], &[(i32, f64)]); 9] = [
+    let table: [Entry<'_>; 9] = [
         (0, &[], &[(END, 0.6), (3, 0.4)]),
         (1, &[], &[(3, 0.7), (END, 0.3)]),
         (1, &[3], &[(4, 0.8), (END, 0.2)]),
@@ -139,7 +143,7 @@ fn a_beam_of_one_is_greedy_search() {
 
 #[test]
 fn the_length_penalty_favours_longer_outputs() {
-    let table: [(usize, &[i32], &[(i32, f64)]); 4] = [
+    let table: [Entry<'_>; 4] = [
         (0, &[], &[(END, 0.52), (3, 0.48)]),
         (0, &[3], &[(4, 1.0)]),
         (0, &[3, 4], &[(5, 1.0)]),
@@ -178,7 +182,7 @@ fn examples_do_not_mix_and_settled_ones_are_dropped() {
 
 #[test]
 fn an_output_that_never_ends_is_cut() {
-    let table: [(usize, &[i32], &[(i32, f64)]); 3] = [
+    let table: [Entry<'_>; 3] = [
         (0, &[], &[(3, 1.0)]),
         (0, &[3], &[(3, 1.0)]),
         (0, &[3, 3], &[(3, 1.0)]),
