@@ -142,7 +142,8 @@ fn moved(model: &mut dyn Model, batch: &Batch, (param, element): (usize, usize),
 }
 
 fn check(network: impl Network) {
-    const STEP: f32 = 3e-3;
+    // Small, since the biases of the first convolutions move many activations across the kink of ReLU.
+    const STEP: f32 = 1e-3;
     let mut model = Trained::new(network);
     // Biases that start at zero put padded frames exactly on the kink of ReLU, where differences are no
     // gradients.
@@ -167,7 +168,7 @@ fn check(network: impl Network) {
             let exact = f64::from(gradient[element]);
             largest = largest.max(exact.abs());
             assert!(
-                (difference - exact).abs() < 1e-3 + 0.01 * exact.abs(),
+                (difference - exact).abs() < 2e-3 + 0.02 * exact.abs(),
                 "{:?} {element}: gradient {exact}, differences {difference}",
                 model.params()[param]
             );
