@@ -15,9 +15,10 @@ pub enum Exit {
     /// `run --strict`: the race finished, but a trial diverged, crashed, ran out of memory or
     /// timed out.
     TrialsFailed = 3,
-    /// A record is damaged, or of a version that this one does not read.
+    /// A record is damaged, or of a version that this one does not read; or an archive of data is not
+    /// the pinned one.
     Damaged = 4,
-    /// Another process is racing in the run directory.
+    /// Another process is racing in the run directory, or fetching into the cache.
     Busy = 5,
     /// The run directory holds another plan.
     OtherPlan = 6,
@@ -71,8 +72,8 @@ impl Exit {
             Exit::TrialsFailed => {
                 "run --strict: a trial diverged, crashed, ran out of memory or timed out"
             }
-            Exit::Damaged => "a record is damaged or of an unknown version",
-            Exit::Busy => "another process is racing in the run directory",
+            Exit::Damaged => "a record or data archive is damaged or of an unknown version",
+            Exit::Busy => "another process works in the run directory or in the cache",
             Exit::OtherPlan => "the run directory holds another plan",
             Exit::Io => "a file or folder cannot be read or written",
             Exit::Device => "the device is not in this build or not on this machine",

@@ -63,6 +63,9 @@ pub(crate) enum Failure {
     /// A data set.
     #[error(transparent)]
     Data(#[from] FetchError),
+    /// Data sets that could not be fetched; the first reason. All have been told.
+    #[error("not everything could be fetched; what is whole stays, and the same command goes on")]
+    Unfetched(#[source] FetchError),
     /// A fault in Velodrome itself.
     #[error("{0} (a fault in Velodrome; please report it)")]
     Internal(String),
@@ -92,9 +95,11 @@ impl Failure {
                 TargetError::Interrupted => Exit::Interrupted,
                 TargetError::Failed { .. } => Exit::TrialsFailed,
             },
-            Failure::Data(error) => match error {
+            Failure::Data(error) | Failure::Unfetched(error) => match error {
                 FetchError::Unknown { .. } => Exit::Usage,
-                FetchError::Checksum { .. } | FetchError::Content { .. } => Exit::Damaged,
+                FetchError::Checksum { .. }
+                | FetchError::Other { .. }
+                | FetchError::Content { .. } => Exit::Damaged,
                 FetchError::Busy { .. } => Exit::Busy,
                 FetchError::Missing { .. }
                 | FetchError::Io { .. }

@@ -124,7 +124,11 @@ fn list(
             row.licence,
             row.source,
             row.workloads.join(", "),
-            row.sha256,
+            match row.sha256.as_slice() {
+                [] => String::new(),
+                [sum] => sum.get(..12).unwrap_or(sum).to_string(),
+                sums => format!("{} archives", sums.len()),
+            },
         ]
     };
     let table = console.table(
@@ -155,23 +159,30 @@ fn fetch(
     from: Option<&Path>,
     console: &mut Console,
 ) -> Result<Exit, Failure> {
+    let mut first: Option<FetchError> = None;
     for set in sets {
-        fetched::fetch(set, cache, from, &mut |package, how| {
+        let result = fetched::fetch(set, cache, from, &mut |package, how| {
             let how = match how {
-                Fetch::Kept => "is there",
-                Fetch::Copied => "copied",
-                Fetch::Downloaded => "fetched",
+                Fetch::Kept => "is there".to_string(),
+                Fetch::Started => format!("{} to come", size(package.bytes)),
+                Fetch::Copied => "copied".to_string(),
+                Fetch::Downloaded => "fetched".to_string(),
             };
-            console.note(format!(
-                "{}: {} ({}) {how}",
-                set.name,
-                package.archive,
-                size(package.bytes)
-            ));
-        })?;
+            console.note(format!("{}: {} {how}", set.name, package.archive));
+        });
+        for error in result.err().into_iter().flatten() {
+            // The first one becomes the command's own error; all are told.
+            console.note(format!("{}: {error}", set.name));
+            first.get_or_insert(error);
+        }
     }
-    console.note(format!("whole, in {}", cache.display()));
-    Ok(Exit::Ok)
+    match first {
+        None => {
+            console.note(format!("whole, in {}", cache.display()));
+            Ok(Exit::Ok)
+        }
+        Some(error) => Err(Failure::Unfetched(error)),
+    }
 }
 
 fn verify(names: &[String], cache: &Path, console: &mut Console) -> Result<Exit, Failure> {

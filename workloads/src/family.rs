@@ -1,5 +1,6 @@
 //! A base workload and its variants as data: what a workload's file writes.
 
+use crate::data::Official;
 use crate::targets::{TargetEntry, Targets, TargetsError, Words};
 use burn::tensor::Device;
 use std::sync::Arc;
@@ -137,6 +138,9 @@ impl<C: Send + Sync> Workload for Member<C> {
     }
 
     fn open(&self) -> Result<Splits, WorkloadError> {
+        if let Some(official) = Official::of(&self.spec.base) {
+            official.check(&self.spec.name)?;
+        }
         (self.family.open)(&self.spec.name)
     }
 

@@ -4,7 +4,7 @@
 //! hard to bring down; the third is AlgoPerf's.
 
 use crate::data::fetched::folder;
-use crate::data::{Columns, Criteo, Flights, flight_splits};
+use crate::data::{Criteo, Flights, flight_splits};
 use crate::family::{Family, Variant};
 use crate::models::{Dlrm, DlrmConfig, DlrmNetwork};
 use burn::tensor::Device;
@@ -92,29 +92,19 @@ pub const ALGOPERF: Family<DlrmConfig> = Family {
 
 /// The base model of the sample.
 fn laptop() -> DlrmConfig {
-    flights(
-        Columns::Plain,
-        32,
-        vec![256, 128, 32],
-        vec![512, 512, 256, 128],
-    )
+    flights(16, vec![256, 128, 16], vec![1024, 512, 256])
 }
 
 /// The model of the three million flights.
 fn workstation() -> DlrmConfig {
-    flights(
-        Columns::Crossed,
-        64,
-        vec![512, 256, 64],
-        vec![1024, 1024, 512, 256],
-    )
+    flights(64, vec![512, 256, 64], vec![1024, 1024, 512, 256])
 }
 
-fn flights(columns: Columns, width: usize, bottom: Vec<usize>, top: Vec<usize>) -> DlrmConfig {
+fn flights(width: usize, bottom: Vec<usize>, top: Vec<usize>) -> DlrmConfig {
     DlrmConfig {
         dense: Flights::DENSE,
-        columns: columns.sizes().len(),
-        rows: columns.rows(),
+        columns: Flights::COLUMNS,
+        rows: Flights::rows(),
         width,
         bottom,
         top,

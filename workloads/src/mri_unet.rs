@@ -65,8 +65,8 @@ pub const WORKSTATION: Family<UNetConfig> = Family {
     variants: &[],
     targets: include_str!("../targets/mri_heads_unet.toml"),
     open: |name| {
-        MriHeads::open(name, &mut |archive, path| {
-            MRI_HEADS.member(name, archive, path)
+        MriHeads::open(name, &mut |archive, accept| {
+            MRI_HEADS.members(name, archive, accept)
         })
     },
     ..LAPTOP

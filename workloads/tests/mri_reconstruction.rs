@@ -368,7 +368,7 @@ fn dropout_drops_channels_and_smoothing_changes_nothing() {
 }
 
 /// Similarity of the zero-filled validation and test slices, as measured.
-const ZERO_FILLED: [f64; 2] = [0.544_370_4, 0.517_276_6];
+const ZERO_FILLED: [f64; 2] = [0.544_370_4, 0.524_098_0];
 
 /// The zero-filled input is what a model must beat.
 #[test]

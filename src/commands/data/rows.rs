@@ -5,7 +5,8 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use velodrome_harness::contract::{DataSource, Size};
 use velodrome_harness::registry::Registry;
-use velodrome_workloads::data::fetched::{FETCHED, folder};
+use velodrome_workloads::data::fetched::FETCHED;
+use velodrome_workloads::data::{Official, embedded, folder};
 
 /// Where the data of a set is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -17,8 +18,10 @@ pub(super) enum Place {
     Cached,
     /// To be fetched.
     NotFetched,
-    /// In a folder that the user fills.
+    /// In a folder that the user has filled; its content is not checked now.
     OwnFolder,
+    /// The user's folder is not there.
+    NoFolder,
 }
 
 impl Place {
@@ -28,6 +31,7 @@ impl Place {
             Place::Cached => "in the cache",
             Place::NotFetched => "not fetched",
             Place::OwnFolder => "your own folder",
+            Place::NoFolder => "your own folder, not there",
         }
     }
 }
@@ -35,7 +39,8 @@ impl Place {
 /// One data set.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Row {
-    /// Name on the command line for a set that can be fetched, and the data's own name otherwise.
+    /// Name on the command line for a set that can be fetched, of the file of an embedded set, of the
+    /// folder that a user fills.
     pub name: String,
     pub about: String,
     pub place: Place,
@@ -45,7 +50,7 @@ pub(super) struct Row {
     pub licence: String,
     pub source: String,
     /// Sums of the archives; that of the file for an embedded set.
-    pub sha256: String,
+    pub sha256: Vec<String>,
     pub workloads: Vec<String>,
 }
 
@@ -60,27 +65,41 @@ pub(super) fn rows(registry: &Registry, cache: &Path) -> Vec<Row> {
     }
     let mut rows = Vec::new();
     for (data, size, base, workloads) in &used {
+        let official = Official::of(base).filter(|_| *size == Size::Algoperf);
+        let file = embedded().into_iter().find(|f| f.sha256 == data.sha256);
         let (place, paths) = match size {
             Size::Laptop => (Place::Embedded, Vec::new()),
             Size::Workstation => continue,
-            Size::Algoperf => (Place::OwnFolder, vec![folder(base)]),
+            Size::Algoperf => {
+                let path = official.map_or_else(|| folder(base), Official::path);
+                let there = path.is_dir();
+                let place = if there {
+                    Place::OwnFolder
+                } else {
+                    Place::NoFolder
+                };
+                (place, vec![path])
+            }
         };
+        // A file is called by its name up to the first dot. Data that an author of a workload brings
+        // has its own words alone.
+        let stem = file.and_then(|f| f.file.split('.').next());
+        let name = official.map(|o| o.folder).or(stem).unwrap_or(&data.name);
         rows.push(Row {
-            name: data.name.clone(),
-            about: data.name.clone(),
+            name: name.into(),
+            about: official.map_or(data.name.clone(), |o| format!("{}: {}", data.name, o.files)),
             place,
             paths,
-            bytes: None,
+            bytes: file.map(|f| f.bytes()),
             licence: data.licence.clone(),
             source: data.source.clone(),
-            sha256: data.sha256.clone(),
+            sha256: file.iter().map(|f| f.sha256.to_string()).collect(),
             workloads: workloads.clone(),
         });
     }
     for set in FETCHED {
         let paths: Vec<PathBuf> = set.packages.iter().map(|p| cache.join(p.archive)).collect();
         let there = paths.iter().all(|path| path.is_file());
-        let sums: Vec<&str> = set.packages.iter().map(|p| p.sha256).collect();
         // A workload names the packages that it reads.
         let reads = |data: &DataSource| set.packages.iter().any(|p| data.source.contains(p.name));
         let workloads = used
@@ -98,7 +117,7 @@ pub(super) fn rows(registry: &Registry, cache: &Path) -> Vec<Row> {
             bytes: Some(set.bytes()),
             licence: set.licence.into(),
             source: set.source().source,
-            sha256: sums.join(" "),
+            sha256: set.packages.iter().map(|p| p.sha256.into()).collect(),
             workloads: workloads.flat_map(|(.., names)| names.clone()).collect(),
         });
     }

@@ -127,7 +127,7 @@ def main(deb, wheel, tgz, out):
     templates = tarfile.open(fileobj=io.BytesIO(lzma.decompress(packed)))
     template = lambda name: templates.extractfile(f"./usr/share/mricron/templates/{name}").read()
     colin = cut(*nifti(template("ch2.nii.gz")), every=2)
-    macaque = cut(*nifti(template("inia19-t1-brain.nii.gz")), every=7)
+    macaque = cut(*nifti(template("inia19-t1-brain.nii.gz")), every=14)
     python = zipfile.ZipFile(io.BytesIO(read_checked(wheel, WHEEL)))
     name = "nilearn/datasets/data/mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
     average = cut(*nifti(python.read(name)), every=2)

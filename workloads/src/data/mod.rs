@@ -12,6 +12,7 @@ mod imagenet;
 mod images;
 pub mod molecules;
 pub mod mri;
+mod official;
 mod pictures;
 mod shakespeare;
 pub mod speech;
@@ -21,12 +22,11 @@ pub use cifar::Cifar10;
 pub use criteo::{Criteo, Lines};
 pub use digits::Digits;
 pub use fashion::Fashion;
-pub use flights::{
-    Columns, Flight, FlightSplit, Flights, Route, Timetable, flight_splits, parse_parquet,
-};
+pub use flights::{Flight, FlightSplit, Flights, Route, Timetable, flight_splits, parse_parquet};
 pub use imagenet::ImageNet;
 pub use images::{ImageSplits, Images};
 pub use molecules::{Molpcba, Pcba, PcbaFull};
+pub use official::{OFFICIAL, Official, folder};
 pub use shakespeare::{Shakespeare, Windows};
 pub use translation::{
     BytePairs, Catalogue, Catalogues, CmuDict, Message, Packed, Pairs, Pieces, Sequences,
@@ -64,6 +64,11 @@ pub struct Embedded {
 }
 
 impl Embedded {
+    /// Bytes of the file.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
     /// Checks the file's SHA-256 and unpacks it. `workload` is named in errors.
     pub fn unpack(&self, workload: &str) -> Result<Vec<u8>, WorkloadError> {
         let found = hex(&Sha256::digest(self.bytes));

@@ -97,6 +97,24 @@ fn lines_are_found_by_number_across_files_and_days() {
 }
 
 #[test]
+fn a_file_that_changes_after_it_was_opened_is_an_error_with_its_line() {
+    let folder = folder();
+    let [train, ..] = open(folder.path()).unwrap();
+    let whole = train.load(&[0, 160, 5], None).unwrap();
+    assert_eq!(whole, train.batch(&[0, 160, 5]));
+    write(folder.path(), "day_9_00", 0..3);
+    let error = train.load(&[0, 160, 5], None).unwrap_err();
+    assert!(error.contains("day_9_00: line 10 "), "{error}");
+    assert_eq!(train.batch(&[0, 160, 5]).examples, 2);
+    assert!(
+        train
+            .load(&[400], None)
+            .unwrap_err()
+            .contains("example 400")
+    );
+}
+
+#[test]
 fn a_pass_over_lines_of_the_true_format() {
     let _lock = lock();
     let folder = folder();

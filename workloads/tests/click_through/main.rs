@@ -306,11 +306,11 @@ fn variants_differ_in_the_named_attribute() {
         (norms.count(), largest, workload.spec().parameters)
     };
     let base = look("flights_dlrm");
-    let bound = 1.0 / 4130f32.sqrt();
+    let bound = 1.0 / 125_958f32.sqrt();
     assert!(base.0 == 0 && (0.99 * bound..=bound).contains(&base.1));
     let norms = look("flights_dlrm_layernorm");
-    assert_eq!((norms.0, norms.1), (8, base.1));
-    let widths = 256 + 128 + 32 + 32 + 512 + 512 + 256 + 128;
+    assert_eq!((norms.0, norms.1), (7, base.1));
+    let widths = 256 + 128 + 16 + 16 + 1024 + 512 + 256;
     assert_eq!(norms.2 - base.2, 2 * widths);
     let residual = look("flights_dlrm_resnet");
     assert_eq!((residual.0, residual.1), (0, base.1));

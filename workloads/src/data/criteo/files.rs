@@ -130,8 +130,21 @@ impl Lines {
         Some((file, index - self.firsts.get(file)?))
     }
 
-    /// The records at `indices`, in their order; `None` for those that are not there or whose file
-    /// changed since it was opened.
+    /// Why the line at `index` cannot be read.
+    fn fault(&self, index: usize) -> String {
+        match self.place(index).filter(|_| index < self.len) {
+            Some((file, line)) => format!(
+                "{}: line {} cannot be read; the file is no longer what it was when it was opened",
+                self.files
+                    .get(file)
+                    .map_or("".into(), |f| f.path.display().to_string()),
+                line + 1
+            ),
+            None => format!("there is no example {index}"),
+        }
+    }
+
+    /// The records at `indices`, in their order; `None` for those that cannot be read.
     fn records(&self, indices: &[usize]) -> Vec<Option<Record>> {
         let mut order: Vec<usize> = (0..indices.len()).collect();
         order.sort_unstable_by_key(|at| indices.get(*at));
@@ -176,29 +189,42 @@ impl Dataset for Lines {
         self.len
     }
 
-    /// Indices that are not below the length, and lines of files that changed since they were opened,
-    /// are left out.
+    /// Lines that cannot be read are left out.
     fn batch(&self, indices: &[usize]) -> HostBatch {
-        let (mut dense, mut category, mut label) = (Vec::new(), Vec::new(), Vec::new());
-        for record in self.records(indices).into_iter().flatten() {
-            dense.extend(record.dense);
-            category.extend(record.category);
-            label.push(i32::from(record.clicked));
-        }
-        let examples = label.len();
-        let field = |name, width: Option<usize>, values| HostField {
-            name,
-            shape: std::iter::once(examples).chain(width).collect(),
-            values,
-        };
-        HostBatch {
-            fields: vec![
-                field("dense", Some(DENSE), HostValues::Float(dense)),
-                field("category", Some(COLUMNS), HostValues::Int(category)),
-                field("label", None, HostValues::Int(label)),
-            ],
-            examples,
-            units: examples,
-        }
+        host_batch(self.records(indices).into_iter().flatten())
+    }
+
+    /// As [`Self::batch`]; a line that cannot be read, since its file changed after it was opened, is an
+    /// error with its file and number.
+    fn load(&self, indices: &[usize], _draws: Option<&[u64]>) -> Result<HostBatch, String> {
+        let records = self.records(indices).into_iter().zip(indices);
+        let records = records.map(|(record, index)| record.ok_or_else(|| self.fault(*index)));
+        Ok(host_batch(
+            records.collect::<Result<Vec<_>, _>>()?.into_iter(),
+        ))
+    }
+}
+
+fn host_batch(records: impl Iterator<Item = Record>) -> HostBatch {
+    let (mut dense, mut category, mut label) = (Vec::new(), Vec::new(), Vec::new());
+    for record in records {
+        dense.extend(record.dense);
+        category.extend(record.category);
+        label.push(i32::from(record.clicked));
+    }
+    let examples = label.len();
+    let field = |name, width: Option<usize>, values| HostField {
+        name,
+        shape: std::iter::once(examples).chain(width).collect(),
+        values,
+    };
+    HostBatch {
+        fields: vec![
+            field("dense", Some(DENSE), HostValues::Float(dense)),
+            field("category", Some(COLUMNS), HostValues::Int(category)),
+            field("label", None, HostValues::Int(label)),
+        ],
+        examples,
+        units: examples,
     }
 }

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-/// The most bytes that one file inside an archive may have.
+/// The most bytes that are read out of an archive at once.
 const LIMIT: u64 = 1 << 30;
 
 /// Whether to go on with the next file.
@@ -24,7 +24,7 @@ pub(super) fn member(archive: &Path, wanted: &str) -> Result<Vec<u8>, FetchError
         if name != wanted {
             return Ok(Next::Go);
         }
-        found = Some(whole(content)?);
+        found = Some(whole(content, LIMIT)?);
         Ok(Next::Stop)
     })?;
     found.ok_or_else(|| content(archive, format!("there is no {wanted} inside")))
@@ -35,10 +35,21 @@ pub(super) fn members(
     archive: &Path,
     accept: &mut dyn FnMut(&str) -> bool,
 ) -> Result<Vec<(String, Vec<u8>)>, FetchError> {
+    members_within(archive, accept, LIMIT)
+}
+
+fn members_within(
+    archive: &Path,
+    accept: &mut dyn FnMut(&str) -> bool,
+    limit: u64,
+) -> Result<Vec<(String, Vec<u8>)>, FetchError> {
     let mut found = Vec::new();
+    let mut left = limit;
     walk(archive, &mut |name, content| {
         if accept(name) {
-            found.push((name.to_string(), whole(content)?));
+            let bytes = whole(content, left)?;
+            left -= bytes.len() as u64;
+            found.push((name.to_string(), bytes));
         }
         Ok(Next::Go)
     })?;
@@ -57,12 +68,14 @@ fn invalid(message: String) -> io::Error {
 }
 
 /// Reads a file to its end. The size that the archive states is not believed: memory grows with what
-/// is there, up to [`LIMIT`].
-fn whole(content: &mut dyn Read) -> io::Result<Vec<u8>> {
+/// is there, up to `limit`.
+fn whole(content: &mut dyn Read, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    content.take(LIMIT + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LIMIT {
-        return Err(invalid(format!("a file has more than {LIMIT} bytes")));
+    content
+        .take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(invalid(format!("more than {limit} bytes would be read")));
     }
     Ok(bytes)
 }
@@ -108,9 +121,11 @@ fn tarball(reader: impl Read, visit: &mut Visit<'_>) -> io::Result<()> {
             .ok_or_else(|| invalid(format!("the path {path} leads out of the archive")))?
             .to_string();
         if let Next::Stop = visit(&path, &mut entry)? {
-            break;
+            return Ok(());
         }
     }
+    // The packed stream ends with its own checks.
+    io::copy(&mut archive.into_inner(), &mut io::sink())?;
     Ok(())
 }
 
@@ -200,15 +215,7 @@ mod tests {
             zip.write_all(bytes).unwrap();
         }
         let whl = write(folder.path(), "x.whl", &zip.finish().unwrap().into_inner());
-        let mut deb = ar::Builder::new(Vec::new());
-        for (name, bytes) in [
-            ("debian-binary", b"2.0\n".to_vec()),
-            ("data.tar.gz", gz(&tar)),
-        ] {
-            let header = ar::Header::new(name.into(), bytes.len() as u64);
-            deb.append(&header, &bytes[..]).unwrap();
-        }
-        let deb = write(folder.path(), "x.deb", &deb.into_inner().unwrap());
+        let deb = write(folder.path(), "x.deb", &deb_of("data.tar.gz", &gz(&tar)));
         for archive in [tgz, whl, deb] {
             assert_eq!(member(&archive, "a/two").unwrap(), b"22");
             let all = members(&archive, &mut |p| p.starts_with("a/")).unwrap();
@@ -222,6 +229,55 @@ mod tests {
             let error = member(&archive, "a/three").unwrap_err().to_string();
             assert!(error.contains("a/three"), "{error}");
         }
+    }
+
+    /// `a/two` with the content `22`, packed by `tar` and `xz -9`.
+    const XZ: &str = "fd377a585a000004e6d6b446020021011c00000010cf58cce027ff00665d00308bca87b3e61a675d6a\
+        ba706e1526f59a8b2513aac62ccb2df52c0093244778de350e6e9260723bddad157478cad4012170a7d9b00637de9b\
+        e31068ad79e798cf36a9bceedd3d891156e0d6fa0852621fd91c1943cf6019ac41f7011c742d546c59a38c9e000000\
+        008176cb237d9b60d9000182018050000035d0a82cb1c467fb020000000004595a";
+
+    fn deb_of(name: &str, data: &[u8]) -> Vec<u8> {
+        let mut deb = ar::Builder::new(Vec::new());
+        for (name, bytes) in [("debian-binary", b"2.0\n".as_slice()), (name, data)] {
+            let header = ar::Header::new(name.into(), bytes.len() as u64);
+            deb.append(&header, bytes).unwrap();
+        }
+        deb.into_inner().unwrap()
+    }
+
+    #[test]
+    fn debian_packages_are_packed_by_xz() {
+        let folder = tempfile::tempdir().unwrap();
+        let xz: Vec<u8> = (0..XZ.len() / 2)
+            .map(|i| u8::from_str_radix(&XZ[2 * i..2 * i + 2], 16).unwrap())
+            .collect();
+        let deb = write(folder.path(), "x.deb", &deb_of("data.tar.xz", &xz));
+        assert_eq!(member(&deb, "a/two").unwrap(), b"22");
+        for at in 0..xz.len() - 30 {
+            let cut = write(folder.path(), "x.deb", &deb_of("data.tar.xz", &xz[..at]));
+            assert!(members(&cut, &mut |_| true).is_err(), "{at}");
+            // A flipped bit ends in the right content or in an error, never in another content.
+            let mut flipped = xz.clone();
+            flipped[at] ^= 0x10;
+            let deb = write(folder.path(), "x.deb", &deb_of("data.tar.xz", &flipped));
+            let right = |files: Vec<(String, Vec<u8>)>| files == [("a/two".into(), b"22".to_vec())];
+            assert!(members(&deb, &mut |_| true).map_or(true, right), "{at}");
+        }
+        let other = write(folder.path(), "x.deb", &deb_of("data.tar.zst", &xz));
+        let error = member(&other, "a/two").unwrap_err().to_string();
+        assert!(error.contains("data.tar.zst"), "{error}");
+    }
+
+    #[test]
+    fn what_is_read_is_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let files: &[(&str, &[u8])] = &[("a", b"123"), ("b", b"45"), ("c", b"678")];
+        let tgz = write(folder.path(), "x.tgz", &gz(&tar_of(files)));
+        let read = |limit| members_within(&tgz, &mut |name| name != "b", limit);
+        assert_eq!(read(6).unwrap().len(), 2);
+        let error = read(5).unwrap_err().to_string();
+        assert!(error.contains("more than"), "{error}");
     }
 
     #[test]

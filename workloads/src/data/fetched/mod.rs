@@ -7,11 +7,14 @@
 
 mod archive;
 mod client;
+mod fetch;
 mod sets;
 
-pub use client::{Fetch, fetch};
+pub use super::official::folder;
+pub use fetch::{Fetch, fetch};
 pub use sets::*;
 
+use super::official::variable;
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, Read};
@@ -104,6 +107,21 @@ pub enum FetchError {
         /// The set.
         set: &'static str,
     },
+    /// A registry, or the folder that the user named, has another file than the pinned one.
+    #[error(
+        "{place} has another {archive} than the pinned one: SHA-256 is {found}, expected {expected}; \
+         it was not kept"
+    )]
+    Other {
+        /// Name of the archive.
+        archive: &'static str,
+        /// The registry or folder.
+        place: String,
+        /// Sum of what is there.
+        found: String,
+        /// The pinned sum.
+        expected: &'static str,
+    },
     /// A file cannot be read or written.
     #[error("{path}: cannot {action}: {source}")]
     Io {
@@ -185,43 +203,18 @@ pub fn find(name: &str) -> Result<&'static Fetched, FetchError> {
 /// The cache folder: `VELODROME_CACHE`, or `velodrome` in the platform's folder of caches. It may be
 /// shared among users and filled by hand.
 pub fn cache() -> PathBuf {
-    let set = |name: &str| {
-        let value = std::env::var_os(name).filter(|v| !v.is_empty());
-        value.map(PathBuf::from)
-    };
-    if let Some(folder) = set("VELODROME_CACHE") {
+    if let Some(folder) = variable("VELODROME_CACHE") {
         return folder;
     }
-    let home = || set("HOME").unwrap_or_default();
+    let home = || variable("HOME").unwrap_or_default();
     let caches = if cfg!(windows) {
-        set("LOCALAPPDATA").unwrap_or_default()
+        variable("LOCALAPPDATA").unwrap_or_default()
     } else if cfg!(target_os = "macos") {
         home().join("Library/Caches")
     } else {
-        set("XDG_CACHE_HOME").unwrap_or_else(|| home().join(".cache"))
+        variable("XDG_CACHE_HOME").unwrap_or_else(|| home().join(".cache"))
     };
     caches.join("velodrome")
-}
-
-/// The folder of the official data of the workload `base`, which a user fills: `VELODROME_DATA/BASE`,
-/// or `velodrome/BASE` in the platform's folder of data.
-pub fn folder(base: &str) -> PathBuf {
-    let set = |name: &str| {
-        let value = std::env::var_os(name).filter(|v| !v.is_empty());
-        value.map(PathBuf::from)
-    };
-    let root = set("VELODROME_DATA").unwrap_or_else(|| {
-        let home = set("HOME").unwrap_or_default();
-        let data = if cfg!(windows) {
-            set("APPDATA").unwrap_or_default()
-        } else if cfg!(target_os = "macos") {
-            home.join("Library/Application Support")
-        } else {
-            set("XDG_DATA_HOME").unwrap_or_else(|| home.join(".local/share"))
-        };
-        data.join("velodrome")
-    });
-    root.join(base)
 }
 
 /// SHA-256 of a file, lower-case hexadecimal, read in pieces.

