@@ -385,6 +385,9 @@ pub struct TrialRecord {
     pub target: Target,
     /// Budget.
     pub budget: Budget,
+    /// Steps that the submission was told to expect, where the suite says other than the workload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_hint: Option<u64>,
     /// Work between evaluations (cadence `work`), or 0.
     pub eval_every_work: u64,
     /// Seconds between evaluations (cadence `clock`), or 0.

@@ -238,6 +238,7 @@ fn machines_builds_and_settings_that_differ_are_refused() {
         ("target.test", |r| r.target.test = 0.56),
         ("budget.work", |r| r.budget.work += 1),
         ("budget.seconds", |r| r.budget.seconds += 1.0),
+        ("step_hint", |r| r.step_hint = Some(7)),
         ("eval_every_work", |r| r.eval_every_work = 500),
         ("eval_every_seconds", |r| r.eval_every_seconds = 5.0),
     ];

@@ -104,6 +104,7 @@ fn json_trial(trial: &TrialRecord) -> serde_json::Value {
         "threads": trial.threads,
         "target": trial.target,
         "budget": trial.budget,
+        "step_hint": trial.step_hint,
         "eval_every_work": trial.eval_every_work,
         "eval_every_seconds": trial.eval_every_seconds,
     })

@@ -18,7 +18,7 @@ use velodrome_harness::targets::{Bench, Finding, Procedure, Winner, set_target};
 /// Set the targets of workloads by the stated procedure
 ///
 /// Each baseline algorithm trains at its default point and at quasi-random points of its search
-/// space to the end of the step hint; the best point is repeated from fresh seeds. The validation
+/// space, with a schedule over three quarters of the step hint; the best point is repeated from fresh seeds. The validation
 /// target is the median of the repetitions' best values, the test target the worst test value of
 /// those that reach it; cadence and budgets follow from the same runs. A variant takes its base's
 /// point, when the base is named before it, and is repeated with its own seeds.

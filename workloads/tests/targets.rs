@@ -4,7 +4,7 @@ mod common;
 
 use std::path::Path;
 use velodrome_harness::contract::Size;
-use velodrome_harness::targets::Finding;
+use velodrome_harness::targets::{Finding, horizon};
 use velodrome_results::archive;
 
 #[test]
@@ -37,7 +37,9 @@ fn each_target_follows_from_its_records() {
         assert_eq!(found.budget_seconds, spec.budget.seconds, "{name}");
         for trial in &repeat.trials {
             assert_eq!(trial.record.workload, *name);
-            assert_eq!(trial.record.budget.work, hint_work, "{name}");
+            let steps = horizon(spec.hints.steps);
+            assert_eq!(trial.record.step_hint, Some(steps), "{name}");
+            assert_eq!(trial.record.budget.work, steps * batch, "{name}");
         }
         // The winner has the best value of the search.
         if let Some(search) = &search {

@@ -125,6 +125,10 @@ pub fn plan(suite: &Suite, registry: &Registry) -> Result<Plan, PlanError> {
         let change = find(&suite.overrides, &spec.name)
             .cloned()
             .unwrap_or_default();
+        if change.step_hint == Some(0) {
+            let message = format!("overrides.{}: field `step_hint` is 0", spec.name);
+            return Err(suite.fault(0, message).into());
+        }
         for (submission, studies) in submissions.iter().zip(&points) {
             for (study, points) in (1..).zip(studies) {
                 for (trial, point) in (1..).zip(points.iter().cloned()) {
@@ -313,6 +317,7 @@ fn blank(
         device: suite.device.clone(),
         threads: 0,
         target: spec.target.clone(),
+        step_hint: change.step_hint,
         eval_every_work: if by_clock { 0 } else { every_work.max(1) },
         // By the clock, a fiftieth of the budget unless the suite says otherwise.
         eval_every_seconds: if by_clock {

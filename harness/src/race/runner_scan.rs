@@ -95,6 +95,7 @@ fn difference(dir: &Path, plan: &Plan, id: &str) -> String {
         "threads",
         "target",
         "budget",
+        "step_hint",
         "eval_every_work",
         "eval_every_seconds",
         "fingerprint",

@@ -59,6 +59,8 @@ pub struct Override {
     pub budget_work: Option<u64>,
     /// Budget of submission seconds.
     pub budget_seconds: Option<f64>,
+    /// Steps that submissions are told to expect, for their schedules.
+    pub step_hint: Option<u64>,
     /// Work between evaluations.
     pub eval_every_work: Option<u64>,
     /// Seconds between evaluations, for cadence `clock`.

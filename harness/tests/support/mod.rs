@@ -299,6 +299,7 @@ pub fn planned(workload: &FakeWorkload) -> TrialRecord {
         target: spec.target,
         budget: spec.budget,
         eval_every_work: spec.eval_every_work,
+        step_hint: None,
         eval_every_seconds: 0.0,
         fingerprint: Fingerprint::default(),
         status: Status::Running,

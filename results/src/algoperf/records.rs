@@ -138,6 +138,7 @@ impl Logs {
                 seconds: self.budget(folder.workload).unwrap_or(0.0),
             },
             eval_every_work: 0,
+            step_hint: None,
             eval_every_seconds: metadata.eval_period.unwrap_or(0.0),
             fingerprint: fingerprint(&metadata, folder.framework),
             status: trial.status,

@@ -145,7 +145,7 @@ fn machine_fields(f: &Fingerprint) -> Vec<(String, String)> {
 }
 
 /// The parts of a trial's settings that must be equal on one workload: name and both values.
-fn setting_fields(a: &TrialRecord, b: &TrialRecord) -> [(&'static str, String, String); 9] {
+fn setting_fields(a: &TrialRecord, b: &TrialRecord) -> [(&'static str, String, String); 10] {
     let both = |field, get: &dyn Fn(&TrialRecord) -> String| (field, get(a), get(b));
     [
         both("base", &|r| r.base.clone()),
@@ -157,6 +157,10 @@ fn setting_fields(a: &TrialRecord, b: &TrialRecord) -> [(&'static str, String, S
         both("target.test", &|r| r.target.test.to_string()),
         both("budget.work", &|r| r.budget.work.to_string()),
         both("budget.seconds", &|r| r.budget.seconds.to_string()),
+        both("step_hint", &|r| match r.step_hint {
+            Some(steps) => steps.to_string(),
+            None => "the workload's".into(),
+        }),
         both("eval_every_work", &|r| r.eval_every_work.to_string()),
         both("eval_every_seconds", &|r| r.eval_every_seconds.to_string()),
     ]

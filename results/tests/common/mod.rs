@@ -78,6 +78,7 @@ impl TrialBuilder {
                 seconds: 600.0,
             },
             eval_every_work: 1000,
+            step_hint: None,
             eval_every_seconds: 0.0,
             fingerprint: fingerprint(),
             status: Status::Missed,

@@ -134,6 +134,7 @@ pub fn bare_trial(work: &Work, submission: &str, study: u32, trial: u32) -> Tria
                 seconds: work.seconds,
             },
             eval_every_work: 4_000,
+            step_hint: None,
             eval_every_seconds: 0.0,
             fingerprint: fingerprint(),
             status: Status::Missed,

@@ -4,7 +4,7 @@ use super::super::checkpoint::{Checkpoint, Header};
 use super::super::clock::Phase;
 use super::super::input::InputQueue;
 use super::{Race, Stop, Trial, fence};
-use crate::contract::{Point, Ruleset, StartContext, SubmissionError, Trainee};
+use crate::contract::{Hints, Point, Ruleset, StartContext, SubmissionError, Trainee};
 use std::path::Path;
 use std::sync::Arc;
 use velodrome_results::log::{self, EvalLog};
@@ -73,7 +73,10 @@ impl Trial<'_> {
         let queue = queue.map_err(|e| SubmissionError::Queue(e.to_string()))?;
         let context = StartContext {
             point: Point(self.record.point.clone()),
-            hints: self.spec.hints,
+            hints: Hints {
+                steps: self.record.step_hint.unwrap_or(self.spec.hints.steps),
+                ..self.spec.hints
+            },
             ruleset: if self.record.ruleset == Ruleset::External.as_str() {
                 Ruleset::External
             } else {
