@@ -91,7 +91,7 @@ fn fashion() -> VitConfig {
     VitConfig {
         side: Fashion::SIDE,
         channels: 1,
-        patch: 4,
+        patch: 7,
         width: 64,
         heads: 2,
         layers: 3,

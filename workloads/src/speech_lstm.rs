@@ -42,7 +42,7 @@ pub const LAPTOP: Family<DeepSpeechConfig> = Family {
     config: || DeepSpeechConfig {
         mels: SpokenPrompts::MELS,
         channels: 16,
-        width: 96,
+        width: 64,
         lstm_layers: 2,
         feed_forward_layers: 1,
         tanh: false,

@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 use velodrome_results::Direction;
 use velodrome_results::run::{Run, Trial};
 
-/// Evaluations on the way to the target that the suggested cadence gives.
-const EVALUATIONS: u64 = 50;
+/// Evaluations on the way to the target that the suggested cadence gives, where they cost no more
+/// than [`EVALUATION_SHARE`].
+const EVALUATIONS: f64 = 50.0;
+/// Seconds of evaluations over seconds on the clock that the suggested cadence does not exceed.
+const EVALUATION_SHARE: f64 = 0.2;
 /// The work budget in step hints.
 const BUDGET_HINTS: u64 = 3;
 /// The budget of seconds in times that the winner needs for the whole work budget on the machine of
@@ -176,14 +179,15 @@ impl Finding {
             .filter_map(|r| r.work_to_target.map(|w| w as f64))
             .collect();
         let work = median(work, Direction::Minimize);
-        let steps_between = (work / (EVALUATIONS * batch_size) as f64).floor().max(1.0);
-        let eval_every_work = steps_between as u64 * batch_size;
         let sum = |f: &dyn Fn(&Trial) -> f64| trials.iter().map(f).sum::<f64>();
         let clock = sum(&|t| t.record.outcome.clock.on_clock());
         let trained = sum(&|t| t.record.outcome.counters.work as f64);
         let per_work = clock / trained.max(1.0);
         let evaluations = sum(&|t| t.record.outcome.counters.evaluations as f64);
         let per_evaluation = sum(&|t| t.record.outcome.clock.evaluation) / evaluations.max(1.0);
+        let affordable = per_evaluation / (EVALUATION_SHARE * per_work);
+        let steps_between = (work / EVALUATIONS).max(affordable) / batch_size as f64;
+        let eval_every_work = steps_between.ceil().max(1.0) as u64 * batch_size;
         let budget_work = BUDGET_HINTS * hint_work;
         let seconds = BUDGET_SLACK * per_work * budget_work as f64;
         Ok(Self {

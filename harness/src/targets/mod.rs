@@ -8,7 +8,7 @@
 //! 3. **Repetition.** The winner trains from `seeds` fresh seeds.
 //! 4. **Target.** The median of the seeds' best validation values; and the worst test value of those
 //!    seeds that reach it, at their best evaluation. Both rounded to four decimals towards the easier
-//!    side. The cadence (some fifty evaluations on the way) and the budgets follow from the same runs.
+//!    side. The cadence (some fifty evaluations on the way, at a fifth of the clock's time at most) and the budgets follow from the same runs.
 //!
 //! This is the procedure of AlgoPerf (arXiv 2306.07179, section 4.3) at a smaller size: it takes the
 //! best of some 200 trials of each of four baselines and 20 repetitions. A variant is given the point
