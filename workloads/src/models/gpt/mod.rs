@@ -7,7 +7,8 @@ use super::parts::{Activation, dropout, evaluate_classes, sum};
 use attention::{Angles, View};
 use block::{Block, norm};
 use burn::module::{Module, Param};
-use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig, Normalization};
+use burn::nn::norm::Normalization;
+use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor};
 use velodrome_harness::contract::{
     Batch, ModelError, Network, ParamKind, Pass, Predictions, cross_entropy,
