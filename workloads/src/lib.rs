@@ -39,6 +39,8 @@ pub const TABLE: &[&dyn Members] = &[
     &fashion_vit::WORKSTATION,
     &fashion_vit::ALGOPERF,
     &shakespeare_gpt::LAPTOP,
+    &shakespeare_gpt::WORKSTATION,
+    &shakespeare_gpt::ALGOPERF,
     &mri_unet::LAPTOP,
     &mri_unet::WORKSTATION,
     &mri_unet::ALGOPERF,

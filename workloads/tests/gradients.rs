@@ -10,6 +10,7 @@ use velodrome_harness::contract::{
 use velodrome_workloads::models::{
     Activation, Gpt, GptConfig, Mlp, MlpConfig, NormPlace, ResNet, ResNetConfig, Stem,
 };
+use velodrome_workloads::shakespeare_gpt;
 
 /// Step of the differences. The rounding of a loss near 2 in 32 bits is some 2e-7, which the
 /// difference divides by 2 * STEP; the curvature adds about STEP^2.
@@ -163,20 +164,43 @@ fn resnet() {
 fn gpt() {
     let _lock = lock();
     let device = training_device();
-    for norm in [NormPlace::Pre, NormPlace::Post] {
-        device.seed(3);
-        let config = GptConfig {
+    let plain = |norm| GptConfig {
+        vocabulary: 7,
+        context: 6,
+        width: 8,
+        heads: 2,
+        layers: 2,
+        feed_forward: 12,
+        activation: Activation::Gelu,
+        norm,
+        initial_std: 0.3,
+        ..shakespeare_gpt::config()
+    };
+    for config in [
+        plain(NormPlace::Pre),
+        plain(NormPlace::Post),
+        GptConfig {
+            attention_temperature: 4.0,
+            ..plain(NormPlace::Pre)
+        },
+        GptConfig {
+            gated: true,
+            ..plain(NormPlace::Post)
+        },
+        // All that AlgoPerf's model has: rotary positions, normalised queries and keys, RMS norms, gates
+        // of a sigmoid, no biases, a tied head.
+        GptConfig {
             vocabulary: 7,
             context: 6,
             width: 8,
             heads: 2,
             layers: 2,
             feed_forward: 12,
-            activation: Activation::Gelu,
-            norm,
             initial_std: 0.3,
-            dropout: 0.0,
-        };
+            ..shakespeare_gpt::finewebedu()
+        },
+    ] {
+        device.seed(3);
         let host = HostBatch {
             fields: vec![HostField {
                 name: "tokens",

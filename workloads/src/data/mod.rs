@@ -7,6 +7,7 @@ mod digits;
 mod fashion;
 pub mod fetched;
 mod fft;
+mod fineweb;
 mod flights;
 mod imagenet;
 mod images;
@@ -14,24 +15,29 @@ pub mod molecules;
 pub mod mri;
 mod official;
 mod pictures;
+mod reviews;
 mod shakespeare;
 pub mod speech;
 mod translation;
+mod windows;
 
 pub use cifar::Cifar10;
 pub use criteo::{Criteo, Lines};
 pub use digits::Digits;
 pub use fashion::Fashion;
+pub use fineweb::{FineWeb, TokenWindows};
 pub use flights::{Flight, FlightSplit, Flights, Route, Timetable, flight_splits, parse_parquet};
 pub use imagenet::ImageNet;
 pub use images::{ImageSplits, Images};
 pub use molecules::{Molpcba, Pcba, PcbaFull};
 pub use official::{OFFICIAL, Official, folder};
-pub use shakespeare::{Shakespeare, Windows};
+pub use reviews::Reviews;
+pub use shakespeare::Shakespeare;
 pub use translation::{
     BytePairs, Catalogue, Catalogues, CmuDict, Message, Packed, Pairs, Pieces, Sequences,
     TokenText, Wmt, is_catalogue, read_mo,
 };
+pub use windows::Windows;
 
 use flate2::read::GzDecoder;
 use sha2::{Digest, Sha256};

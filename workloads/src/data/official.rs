@@ -33,6 +33,13 @@ pub const OFFICIAL: &[Official] = &[
         from: "https://fastmri.med.nyu.edu",
     },
     Official {
+        folder: "fineweb_edu_10B",
+        bases: &["finewebedu_lm"],
+        files: "train/ and val/, each with state.json and data-*.arrow: tokens of GPT-2, as AlgoPerf's \
+                set-up saves them",
+        from: "https://huggingface.co/datasets/HuggingFaceFW/fineweb-edu, sample-10BT",
+    },
+    Official {
         folder: "imagenet",
         bases: &["imagenet_resnet", "imagenet_vit"],
         files: "train/SYNSET/*.JPEG, val/SYNSET/*.JPEG, v2/CLASS/*.jpeg (ImageNet-v2, matched \

@@ -1,10 +1,8 @@
 //! Tiny-shakespeare: 1.1 million bytes of Shakespeare's plays, as windows of bytes.
 
-use super::Embedded;
+use super::{Embedded, Windows};
 use std::sync::Arc;
-use velodrome_harness::contract::{
-    DataSource, Dataset, HostBatch, HostField, HostValues, Splits, WorkloadError,
-};
+use velodrome_harness::contract::{DataSource, Splits, WorkloadError};
 
 pub(super) const FILE: Embedded = Embedded {
     file: "tiny_shakespeare.txt.gz",
@@ -12,54 +10,9 @@ pub(super) const FILE: Embedded = Embedded {
     bytes: include_bytes!("../../data/tiny_shakespeare.txt.gz"),
 };
 
-/// Windows of bytes: one split of the text. Gives the field `tokens` (integer,
-/// `[examples, context + 1]`): the model reads the first `context` and predicts the last
-/// `context`. A token is the rank of its byte among the 65 bytes that occur in the text.
-#[derive(Debug, Clone)]
-pub struct Windows {
-    tokens: Arc<[u8]>,
-    start: usize,
-    stride: usize,
-    context: usize,
-    len: usize,
-}
-
-impl Windows {
-    /// Positions in the text that the window at `index` covers.
-    pub fn range(&self, index: usize) -> std::ops::Range<usize> {
-        let from = self.start + index * self.stride;
-        from..from + self.context + 1
-    }
-}
-
-impl Dataset for Windows {
-    fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Indices that are not below the length are left out.
-    fn batch(&self, indices: &[usize]) -> HostBatch {
-        let mut values = Vec::with_capacity(indices.len() * (self.context + 1));
-        let mut examples = 0;
-        for &index in indices.iter().filter(|i| **i < self.len) {
-            let window = self.tokens.get(self.range(index)).unwrap_or_default();
-            values.extend(window.iter().map(|token| i32::from(*token)));
-            examples += 1;
-        }
-        HostBatch {
-            fields: vec![HostField {
-                name: "tokens",
-                shape: vec![examples, self.context + 1],
-                values: HostValues::Int(values),
-            }],
-            examples,
-            units: examples * self.context,
-        }
-    }
-}
-
 /// The three splits of the text: contiguous, in the order training, validation, test. The last
-/// two are as long as their windows need; no window crosses a border.
+/// two are as long as their windows need; no window crosses a border. A token is the rank of its byte
+/// among the 65 bytes that occur in the text.
 #[derive(Debug, Clone)]
 pub struct Shakespeare {
     /// Training windows, half overlapping.
@@ -120,18 +73,12 @@ impl Shakespeare {
             return Err(FILE.fault(workload, &message));
         }
         let tokens: Arc<[u8]> = text.iter().map(|byte| rank[usize::from(*byte)]).collect();
-        let windows = |start, stride, len| Windows {
-            tokens: tokens.clone(),
-            start,
-            stride,
-            context: Self::CONTEXT,
-            len,
-        };
+        let windows = |range, stride| Windows::new(tokens.clone(), range, stride, Self::CONTEXT);
         let test_start = Self::TRAIN_BYTES + Self::HELD_OUT_BYTES;
         Ok(Self {
-            train: windows(0, Self::STRIDE, Self::SPLIT_SIZES[0]),
-            validation: windows(Self::TRAIN_BYTES, Self::CONTEXT, Self::HELD_OUT),
-            test: windows(test_start, Self::CONTEXT, Self::HELD_OUT),
+            train: windows(0..Self::TRAIN_BYTES, Self::STRIDE),
+            validation: windows(Self::TRAIN_BYTES..test_start, Self::CONTEXT),
+            test: windows(test_start..Self::LENGTH, Self::CONTEXT),
         })
     }
 }
@@ -145,6 +92,7 @@ impl From<Shakespeare> for Splits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use velodrome_harness::contract::{Dataset, HostValues};
 
     #[test]
     fn windows_stay_inside_their_split_and_the_splits_cover_the_text() {

@@ -17,7 +17,7 @@ mod vit;
 pub use batch_norm::BatchNorm;
 pub use dlrm::{Dlrm, DlrmConfig, DlrmNetwork};
 pub use gnn::{Gnn, GnnConfig};
-pub use gpt::{Gpt, GptConfig, NormPlace};
+pub use gpt::{Gpt, GptConfig, NormKind, NormPlace, Positions};
 pub use mlp::{Mlp, MlpConfig};
 pub use parts::Activation;
 pub use resnet::{EXPANSION, ResNet, ResNetConfig, Stem};

@@ -20,6 +20,8 @@ pub enum Activation {
     GeluTanh,
     /// `x * sigmoid(x)` (Elfwing, Uchibe and Doya 2017, arXiv 1702.03118).
     Silu,
+    /// `1 / (1 + exp(-x))`: with a gate, the gated linear unit (Dauphin et al. 2017, arXiv 1612.08083).
+    Sigmoid,
 }
 
 impl Activation {
@@ -39,6 +41,7 @@ impl Activation {
                 (x * activation::tanh(inner).add_scalar(1.0)).mul_scalar(0.5)
             }
             Activation::Silu => activation::silu(x),
+            Activation::Sigmoid => activation::sigmoid(x),
         }
     }
 }
@@ -68,6 +71,16 @@ pub(crate) fn evaluate_classes(
         classes.add(logits, labels)?;
     }
     Ok(classes.measures())
+}
+
+/// The sum in 64 bits. Waits for the device.
+pub(crate) fn sum(tensor: Tensor<1>) -> Result<f64, ModelError> {
+    let values = tensor
+        .into_data()
+        .convert::<f32>()
+        .try_to_vec::<f32>()
+        .map_err(|e| ModelError::Compute(format!("losses: {e}")))?;
+    Ok(values.into_iter().map(f64::from).sum())
 }
 
 /// An error where a field's dimensions behind the first are not those that the model was built for.

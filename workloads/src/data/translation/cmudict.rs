@@ -113,7 +113,7 @@ impl CmuDict {
 }
 
 /// The first 32 bits of a text's SHA-256 as a share of 1024: 0 to 1023.
-pub(super) fn share(text: &str) -> u32 {
+pub(in crate::data) fn share(text: &str) -> u32 {
     let digest = Sha256::digest(text.as_bytes());
     let first = digest.iter().take(4);
     first.fold(0, |sum: u32, byte| sum << 8 | u32::from(*byte)) >> 22

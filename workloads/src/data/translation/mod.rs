@@ -11,7 +11,7 @@ mod wmt;
 pub use bpe::BytePairs;
 pub use catalogues::{Catalogues, is_catalogue};
 pub use cmudict::CmuDict;
-pub(super) use cmudict::FILE as CMUDICT;
+pub(super) use cmudict::{FILE as CMUDICT, share};
 pub use mo::{Catalogue, Message, read_mo};
 pub use pairs::{Pairs, Sequences};
 pub use pieces::Pieces;

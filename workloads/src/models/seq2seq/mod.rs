@@ -7,7 +7,7 @@ mod scores;
 pub mod search;
 
 use super::NormPlace;
-use super::parts::{Activation, dropout};
+use super::parts::{Activation, dropout, sum};
 use attention::{causal_mask, padding_mask, segment_mask};
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, LayerNorm};
@@ -337,16 +337,6 @@ fn through(norm: &Option<LayerNorm>, x: Tensor<3>) -> Tensor<3> {
         Some(norm) => norm.forward(x),
         None => x,
     }
-}
-
-/// The sum in 64 bits. Waits for the device.
-fn sum(tensor: Tensor<1>) -> Result<f64, ModelError> {
-    let values = tensor
-        .into_data()
-        .convert::<f32>()
-        .try_to_vec::<f32>()
-        .map_err(|e| ModelError::Compute(format!("losses: {e}")))?;
-    Ok(values.into_iter().map(f64::from).sum())
 }
 
 impl Network for Transformer {

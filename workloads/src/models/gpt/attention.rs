@@ -1,0 +1,184 @@
+//! Causal attention: masks, rotary positions, normalised queries and keys.
+
+use super::GptConfig;
+use burn::module::{Module, Param};
+use burn::nn::{Initializer, Linear};
+use burn::tensor::activation::softmax;
+use burn::tensor::{Device, Tensor, TensorData};
+use std::fmt;
+use std::sync::Arc;
+
+/// Added to the length of a query or a key that is divided by it.
+const LENGTH_EPSILON: f64 = 1e-6;
+/// Keeps the gradient of the length of a zero vector finite; lost in the rounding of any other.
+const SQUARE_EPSILON: f64 = 1e-24;
+
+/// What all layers of a pass share: where a token may look, and how far its place turns it.
+#[derive(Debug, Clone)]
+pub(super) struct View {
+    /// `[1, 1, tokens, tokens]`, added to the scores.
+    mask: Tensor<4>,
+    rotation: Option<Rotation>,
+}
+
+impl View {
+    /// For `tokens` tokens from the first position on.
+    pub(super) fn new(tokens: usize, angles: Option<&Angles>, device: &Device) -> Self {
+        Self {
+            mask: causal_mask(tokens, device),
+            rotation: angles.map(|angles| angles.rotation(tokens, device)),
+        }
+    }
+}
+
+/// 0 where a token may look (itself and earlier ones), a number that no softmax survives elsewhere.
+fn causal_mask(n: usize, device: &Device) -> Tensor<4> {
+    let values: Vec<f32> = (0..n * n)
+        .map(|at| if at % n > at / n { -1e9 } else { 0.0 })
+        .collect();
+    Tensor::from_data(TensorData::new(values, [1, 1, n, n]), device)
+}
+
+/// Cosines and sines of rotary positions, `[positions, pairs]` each: pair `i` of `p` pairs turns by
+/// `position * base^(-i / p)` (Su et al. 2021, arXiv 2104.09864).
+#[derive(Clone)]
+pub(super) struct Angles {
+    cosines: Arc<[f32]>,
+    sines: Arc<[f32]>,
+    pairs: usize,
+}
+
+impl fmt::Debug for Angles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Angles({} pairs)", self.pairs)
+    }
+}
+
+impl Angles {
+    /// For heads of `width` values, an even number.
+    pub(super) fn new(positions: usize, width: usize, base: f64) -> Self {
+        let pairs = width / 2;
+        let angle = |at: usize| {
+            let frequency = base.powf(-((at % pairs) as f64) / pairs as f64);
+            (at / pairs) as f64 * frequency
+        };
+        let all = 0..positions * pairs;
+        Self {
+            cosines: all.clone().map(|at| angle(at).cos() as f32).collect(),
+            sines: all.map(|at| angle(at).sin() as f32).collect(),
+            pairs,
+        }
+    }
+
+    /// Of the first `tokens` positions.
+    fn rotation(&self, tokens: usize, device: &Device) -> Rotation {
+        let tensor = |table: &[f32]| {
+            let values: Vec<f32> = table.iter().copied().take(tokens * self.pairs).collect();
+            Tensor::from_data(
+                TensorData::new(values, [1, 1, tokens, self.pairs, 1]),
+                device,
+            )
+        };
+        Rotation {
+            cosines: tensor(&self.cosines),
+            sines: tensor(&self.sines),
+        }
+    }
+}
+
+/// Cosines and sines, `[1, 1, tokens, pairs, 1]`.
+#[derive(Debug, Clone)]
+struct Rotation {
+    cosines: Tensor<5>,
+    sines: Tensor<5>,
+}
+
+impl Rotation {
+    /// Turns each pair of neighbouring values of `x`, `[examples, heads, tokens, width]`.
+    fn turn(&self, x: Tensor<4>) -> Tensor<4> {
+        let shape = x.dims();
+        let [examples, heads, tokens, width] = shape;
+        let x = x.reshape([examples, heads, tokens, width / 2, 2]);
+        let (a, b) = (x.clone().narrow(4, 0, 1), x.narrow(4, 1, 1));
+        let (cosines, sines) = (self.cosines.clone(), self.sines.clone());
+        let first = a.clone() * cosines.clone() - b.clone() * sines.clone();
+        let second = b * cosines + a * sines;
+        Tensor::cat(vec![first, second], 4).reshape(shape)
+    }
+}
+
+/// Divides each vector along the last axis by its length.
+fn unit(x: Tensor<4>) -> Tensor<4> {
+    let squares = (x.clone() * x.clone()).sum_dim(3);
+    let length = squares.add_scalar(SQUARE_EPSILON).sqrt();
+    x / length.add_scalar(LENGTH_EPSILON)
+}
+
+/// `softmax(temperature * scale * Q K^T + mask) V` in every head (Vaswani et al. 2017, arXiv
+/// 1706.03762). The scale is `1 / sqrt(width / heads)`, or learned, where queries and keys have length
+/// 1 (Henry et al. 2020, arXiv 2010.04245).
+#[derive(Module, Debug)]
+pub(super) struct Attention {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    output: Linear,
+    scale: Option<Param<Tensor<1>>>,
+    heads: usize,
+    temperature: f64,
+}
+
+impl Attention {
+    pub(super) fn new(config: &GptConfig, device: &Device) -> Self {
+        let d = config.width;
+        let std = config.initial_std;
+        Self {
+            query: config.linear(d, d, std, device),
+            key: config.linear(d, d, std, device),
+            value: config.linear(d, d, std, device),
+            output: config.linear(d, d, config.residual_std(), device),
+            scale: config.query_key_norm.then(|| {
+                // Henry et al.: for sequences of n tokens, log2(n^2 - n).
+                let n = config.context as f64;
+                let value = (n * n - n).log2();
+                Initializer::Constant { value }.init([1], device)
+            }),
+            heads: config.heads,
+            temperature: config.attention_temperature,
+        }
+    }
+
+    /// `x` of shape `[examples, tokens, width]`.
+    pub(super) fn forward(&self, x: Tensor<3>, view: &View) -> Tensor<3> {
+        let [examples, tokens, width] = x.dims();
+        let each = width / self.heads;
+        let split = |x: Tensor<3>| {
+            x.reshape([examples, tokens, self.heads, each])
+                .swap_dims(1, 2)
+        };
+        let turn = |x: Tensor<4>| match &view.rotation {
+            Some(rotation) => rotation.turn(x),
+            None => x,
+        };
+        let query = turn(split(self.query.forward(x.clone())));
+        let key = turn(split(self.key.forward(x.clone())));
+        let value = split(self.value.forward(x));
+        let (query, key) = match &self.scale {
+            Some(scale) => {
+                let scale = scale.val().reshape([1, 1, 1, 1]);
+                let query = unit(query) * scale.mul_scalar(self.temperature);
+                (query, unit(key))
+            }
+            None => {
+                let scale = self.temperature * (each as f64).powf(-0.5);
+                (query.mul_scalar(scale), key)
+            }
+        };
+        let weights = softmax(query.matmul(key.transpose()) + view.mask.clone(), 3);
+        let mixed = weights
+            .matmul(value)
+            .swap_dims(1, 2)
+            .reshape([examples, tokens, width]);
+        self.output.forward(mixed)
+    }
+}

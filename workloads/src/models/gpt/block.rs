@@ -1,0 +1,75 @@
+//! A block: attention and feed-forward part with their norms.
+
+use super::attention::{Attention, View};
+use super::{GptConfig, NormKind, NormPlace};
+use crate::models::parts::{Activation, dropout};
+use burn::module::Module;
+use burn::nn::norm::{Normalization, NormalizationConfig};
+use burn::nn::{LayerNormConfig, Linear, RmsNormConfig};
+use burn::tensor::{Device, Tensor};
+
+pub(super) fn norm(config: &GptConfig, device: &Device) -> Normalization {
+    let config: NormalizationConfig = match config.norm_kind {
+        NormKind::Layer => LayerNormConfig::new(config.width).into(),
+        NormKind::Rms => RmsNormConfig::new(config.width).with_epsilon(1e-6).into(),
+    };
+    config.init(device)
+}
+
+#[derive(Module, Debug)]
+pub(super) struct Block {
+    norm1: Normalization,
+    attention: Attention,
+    norm2: Normalization,
+    up: Linear,
+    gate: Option<Linear>,
+    down: Linear,
+    #[module(skip)]
+    activation: Activation,
+    #[module(skip)]
+    norm: NormPlace,
+}
+
+impl Block {
+    pub(super) fn new(config: &GptConfig, device: &Device) -> Self {
+        let (d, f) = (config.width, config.feed_forward);
+        let std = config.initial_std;
+        Self {
+            norm1: norm(config, device),
+            attention: Attention::new(config, device),
+            norm2: norm(config, device),
+            up: config.linear(d, f, std, device),
+            gate: config.gated.then(|| config.linear(d, f, std, device)),
+            down: config.linear(f, d, config.residual_std(), device),
+            activation: config.activation,
+            norm: config.norm,
+        }
+    }
+
+    /// `down(f(up(x)))`, or `down(f(up(x)) * gate(x))` where it is gated (Dauphin et al. 2017, arXiv
+    /// 1612.08083; Shazeer 2020, arXiv 2002.05202).
+    fn feed_forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let Some(gate) = &self.gate else {
+            return self.down.forward(self.activation.apply(self.up.forward(x)));
+        };
+        let hidden = self.activation.apply(self.up.forward(x.clone()));
+        self.down.forward(hidden * gate.forward(x))
+    }
+
+    pub(super) fn forward(&self, x: Tensor<3>, view: &View, rate: f64) -> Tensor<3> {
+        match self.norm {
+            NormPlace::Pre => {
+                let branch = self.attention.forward(self.norm1.forward(x.clone()), view);
+                let x = x + dropout(branch, rate);
+                let branch = self.feed_forward(self.norm2.forward(x.clone()));
+                x + dropout(branch, rate)
+            }
+            NormPlace::Post => {
+                let branch = self.attention.forward(x.clone(), view);
+                let x = self.norm1.forward(x + dropout(branch, rate));
+                let branch = self.feed_forward(x.clone());
+                self.norm2.forward(x + dropout(branch, rate))
+            }
+        }
+    }
+}
