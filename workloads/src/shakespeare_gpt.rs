@@ -31,7 +31,7 @@ pub const LAPTOP: Family<GptConfig> = Family {
     model: describe,
     parameters: GptConfig::parameters,
     targets: include_str!("../targets/shakespeare_gpt.toml"),
-    open: |name| Ok(Shakespeare::open(name)?.into()),
+    open: |_, name| Ok(Shakespeare::open(name)?.into()),
     build: |config, device| Ok(Box::new(Trained::new(Gpt::new(config, device)?))),
 };
 
