@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use velodrome_harness::contract::{Submission, Workload};
 use velodrome_harness::registry::{Registry, RegistryError};
+use velodrome_workloads::family::Members;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -53,6 +54,7 @@ enum Action {
 #[derive(Default)]
 pub struct Command {
     workloads: Vec<Arc<dyn Workload>>,
+    families: Vec<&'static dyn Members>,
     submissions: Vec<Arc<dyn Submission>>,
 }
 
@@ -71,6 +73,13 @@ impl Command {
     /// Adds a workload. A name that is taken is an error when the command runs.
     pub fn workload(mut self, workload: impl Workload + 'static) -> Self {
         self.workloads.push(Arc::new(workload));
+        self
+    }
+
+    /// Adds a base workload with its variants. A name that is taken, and a workload without targets,
+    /// are errors when the command runs.
+    pub fn family(mut self, family: &'static dyn Members) -> Self {
+        self.families.push(family);
         self
     }
 
@@ -118,6 +127,9 @@ impl Command {
         velodrome_submissions::register(&mut registry)?;
         for workload in self.workloads {
             registry.add_workload(workload)?;
+        }
+        for family in self.families {
+            velodrome_workloads::register_family(&mut registry, family)?;
         }
         for submission in self.submissions {
             registry.add_submission(submission)?;

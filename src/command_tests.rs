@@ -43,6 +43,9 @@ fn wrong_command_lines_are_usage_errors() {
         "score runs/x --policy fastest",
         "completions tcsh",
         "new submission",
+        "new workload",
+        "new workload digits_mlp",
+        "new submission adamw",
     ] {
         assert_eq!(velodrome(line).0, Exit::Usage, "{line}");
     }
@@ -129,6 +132,7 @@ fn data_sets_name_their_source_and_licence() {
                 assert!(set["bytes"].as_u64().unwrap() > 0, "{set}");
                 assert!(!set["workloads"].as_array().unwrap().is_empty(), "{set}");
             }
+            "computed" => assert!(sums.is_empty() && set["bytes"].is_null(), "{set}"),
             "own_folder" | "no_folder" => assert_eq!(set["paths"].as_array().unwrap().len(), 1),
             _ => assert!(set["bytes"].as_u64().unwrap() > 0 && !sums.is_empty()),
         }
@@ -166,6 +170,23 @@ fn a_second_submission_of_a_name_is_refused() {
     let exit = command.run_with(arguments("list"), &mut console);
     assert_eq!(exit, Exit::Usage);
     assert!(err.text().contains("my_submission"), "{}", err.text());
+}
+
+#[test]
+fn a_family_brings_its_variants_and_a_second_one_is_refused() {
+    let family = &crate::commands::new::workload_template::MY_WORKLOAD;
+    let (mut console, out, _) = Console::captured();
+    let command = Command::new().family(family);
+    let exit = command.run_with(arguments("list workloads"), &mut console);
+    assert_eq!(exit, Exit::Ok);
+    let out = out.text();
+    assert!(out.contains("my_workload "), "{out}");
+    assert!(out.contains("my_workload_tanh"), "{out}");
+    let (mut console, _, err) = Console::captured();
+    let command = Command::new().family(family).family(family);
+    let exit = command.run_with(arguments("list"), &mut console);
+    assert_eq!(exit, Exit::Usage);
+    assert!(err.text().contains("my_workload"), "{}", err.text());
 }
 
 #[test]

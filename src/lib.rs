@@ -1,7 +1,7 @@
 //! Time trials for training algorithms.
 //!
 //! This crate is the `velodrome` command, and the library for authors who race their own training
-//! algorithm without touching Velodrome's sources:
+//! algorithms and workloads without touching Velodrome's sources:
 //!
 //! ```no_run
 //! use velodrome::prelude::*;
@@ -21,7 +21,9 @@
 //!
 //! Such a binary has all subcommands and all built-in workloads and submissions, and its own
 //! beside them. `examples/my_optimizer.rs` is a complete one; `velodrome new submission NAME`
-//! writes a project to start from; `docs/submissions.md` is the guide.
+//! writes a project to start from; `docs/submissions.md` is the guide. Workloads come the same way, by
+//! [`Command::family`] or [`Command::workload`]: see `examples/my_workload`, `velodrome new workload
+//! NAME` and `docs/workloads.md`.
 #![recursion_limit = "256"]
 
 // Lets the templates of `velodrome new` be compiled as a part of this crate's tests.
@@ -54,7 +56,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// What the author of a submission or of a workload needs.
 pub mod prelude {
     pub use crate::Command;
-    pub use burn::tensor::{Device, Tensor};
+    pub use burn::tensor::{Device, Int, Tensor};
     pub use std::process::ExitCode;
     pub use velodrome_harness::contract::{
         Adapter, Algorithm, Batch, Description, Gradient, Gradients, Hints, ParamInfo, ParamKind,
@@ -67,7 +69,9 @@ pub mod prelude {
 
     pub use velodrome_harness::contract::{
         DataSource, Dataset, HostBatch, HostField, HostValues, Model, ModelError, Network,
-        NormStatistics, Pass, Size, Skipped, Splits, Trained, Workload, WorkloadError,
-        WorkloadSpec,
+        NormStatistics, Pass, Predictions, Size, Skipped, Splits, Trained, UnitLosses, Workload,
+        WorkloadError, WorkloadSpec,
     };
+    pub use velodrome_results::measures::Measures;
+    pub use velodrome_workloads::family::{Family, Variant};
 }

@@ -29,10 +29,56 @@ Example:
         #[arg(long, value_name = "DIR")]
         path: Option<PathBuf>,
     },
+    /// A Cargo project with one workload and a variant of it, on a data set that is in the program
+    #[command(after_help = "\
+Example:
+  velodrome new workload my_workload
+  cd my_workload
+  cargo run --release -- verify my_workload
+  cargo run --release -- run -w my_workload -s adamw -s nesterov")]
+    Workload {
+        /// Name: lower-case letters, digits and underscores, beginning with a letter
+        name: String,
+        /// Folder to make [default: NAME]
+        #[arg(long, value_name = "DIR")]
+        path: Option<PathBuf>,
+    },
 }
 
-const MAIN: &str = include_str!("../templates/submission.rs");
-const README: &str = include_str!("../templates/README.md");
+/// What is written: files by name, and the words in names and texts that stand for the plug-in's name.
+struct Template {
+    /// "submission" or "workload".
+    what: &'static str,
+    files: &'static [(&'static str, &'static str)],
+    /// The command that tries it; `NAME` is the name.
+    race: &'static str,
+}
+
+const SUBMISSION: Template = Template {
+    what: "submission",
+    files: &[
+        ("src/main.rs", include_str!("../templates/submission.rs")),
+        ("README.md", include_str!("../templates/submission.md")),
+    ],
+    race: "run smoke -s NAME -s adamw",
+};
+
+const WORKLOAD: Template = Template {
+    what: "workload",
+    files: &[
+        (
+            "src/main.rs",
+            include_str!("../../examples/my_workload/main.rs"),
+        ),
+        (
+            "targets/my_workload.toml",
+            include_str!("../../examples/targets/my_workload.toml"),
+        ),
+        ("README.md", include_str!("../templates/workload.md")),
+    ],
+    race: "run -w NAME -s adamw -s nesterov",
+};
+
 const MANIFEST: &str = include_str!("../templates/manifest.toml");
 
 /// The checkout that this binary was built from.
@@ -68,19 +114,28 @@ pub(crate) fn execute(
     registry: &Registry,
     console: &mut Console,
 ) -> Result<Exit, Failure> {
-    let Kind::Submission { name, path } = arguments.kind;
+    let (template, name, path) = match arguments.kind {
+        Kind::Submission { name, path } => (SUBMISSION, name, path),
+        Kind::Workload { name, path } => (WORKLOAD, name, path),
+    };
     check_name(&name)?;
-    if registry.submission(&name).is_ok() {
+    let taken = match template.what {
+        "workload" => registry.workload(&name).is_ok(),
+        _ => registry.submission(&name).is_ok(),
+    };
+    if taken {
         return Err(Failure::Usage(format!(
-            "there is a submission `{name}` already; choose another name"
+            "there is a {} `{name}` already; choose another name",
+            template.what
         )));
     }
     let folder = path.unwrap_or_else(|| PathBuf::from(&name));
-    write(&folder, &name, Path::new(CHECKOUT))?;
+    write(&folder, &name, &template, Path::new(CHECKOUT))?;
     console.print(format!(
         "Wrote {0}. Next:\n  cd {0}\n  cargo run --release -- verify {name}\n  \
-         cargo run --release -- run smoke -s {name} -s adamw\n",
-        folder.display()
+         cargo run --release -- {1}\n",
+        folder.display(),
+        template.race.replace("NAME", &name)
     ))?;
     Ok(Exit::Ok)
 }
@@ -100,31 +155,42 @@ fn check_name(name: &str) -> Result<(), Failure> {
     Err(Failure::Usage(format!("the name `{name}` {fault}")))
 }
 
+impl Template {
+    /// A name or a text of this template for the plug-in `name`.
+    fn named(&self, text: &str, name: &str) -> String {
+        let text = match self.what {
+            "workload" => text.replace("MY_WORKLOAD", &name.to_uppercase()),
+            _ => text.replace("MySubmission", &camel_case(name)),
+        };
+        // One pass: a name may hold the word that it replaces.
+        text.replace(&format!("my_{}", self.what), name)
+    }
+}
+
 /// Writes the project into `folder`, which must not exist.
-fn write(folder: &Path, name: &str, checkout: &Path) -> Result<(), Failure> {
+fn write(folder: &Path, name: &str, template: &Template, checkout: &Path) -> Result<(), Failure> {
     if folder.symlink_metadata().is_ok() {
         return Err(Failure::Usage(format!(
             "{} exists already; nothing was written: choose another name, or --path DIR",
             folder.display()
         )));
     }
-    let source = folder.join("src");
-    std::fs::create_dir_all(&source).map_err(|e| Failure::io(&source, "create", e))?;
-    let put = |file: PathBuf, text: String| {
+    let put = |file: &str, text: String| {
+        let file = folder.join(file);
+        let parent = file.parent().unwrap_or(folder);
+        std::fs::create_dir_all(parent).map_err(|e| Failure::io(parent, "create", e))?;
         std::fs::write(&file, text).map_err(|e| Failure::io(&file, "write", e))
     };
-    let named = |template: &str| {
-        template
-            .replace("MySubmission", &camel_case(name))
-            .replace("my_submission", name)
-    };
     put(
-        folder.join("Cargo.toml"),
-        named(MANIFEST).replace("\"DEPENDENCY\"", &dependency(checkout)),
+        "Cargo.toml",
+        MANIFEST
+            .replace("my_plugin", name)
+            .replace("\"DEPENDENCY\"", &dependency(checkout)),
     )?;
-    put(source.join("main.rs"), named(MAIN))?;
-    put(folder.join("README.md"), named(README))?;
-    put(folder.join(".gitignore"), "/target\n/runs\n".into())?;
+    for (file, text) in template.files {
+        put(&template.named(file, name), template.named(text, name))?;
+    }
+    put(".gitignore", "/target\n/runs\n".into())?;
     // The same versions of all dependencies as Velodrome itself was tested with.
     let lock = checkout.join("Cargo.lock");
     if is_checkout(checkout) && lock.is_file() {
@@ -163,11 +229,16 @@ fn camel_case(name: &str) -> String {
     text
 }
 
-/// The template itself, compiled: what is written must compile.
+/// The templates themselves, compiled: what is written must compile.
 #[cfg(test)]
 #[path = "../templates/submission.rs"]
 #[allow(dead_code)]
 pub(crate) mod template;
+
+#[cfg(test)]
+#[path = "../../examples/my_workload/main.rs"]
+#[allow(dead_code)]
+pub(crate) mod workload_template;
 
 #[cfg(test)]
 #[path = "new_tests.rs"]

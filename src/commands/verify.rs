@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use velodrome_harness::conformance::{self, Check};
-use velodrome_harness::contract::{Size, Submission, Workload};
+use velodrome_harness::contract::{Batch, ParamInfo, Size, Submission, Workload};
 use velodrome_harness::registry::{Registry, RegistryError, nearest};
 use workshop::Workshop;
 
@@ -198,7 +198,7 @@ fn panic_message(payload: &(dyn Any + Send)) -> String {
 }
 
 /// The checks of a workload: what it opens and builds is what it describes.
-fn workload(workload: &dyn Workload) -> Vec<Check> {
+pub(crate) fn workload(workload: &dyn Workload) -> Vec<Check> {
     let spec = workload.spec();
     let mut checks = Vec::new();
     let mut add = |name: &'static str, fault: Option<String>| {
@@ -208,6 +208,7 @@ fn workload(workload: &dyn Workload) -> Vec<Check> {
             message: fault.unwrap_or_default(),
         });
     };
+    let mut few = None;
     match workload.open() {
         Err(error) => add("opens its data", Some(error.to_string())),
         Ok(splits) => {
@@ -229,8 +230,11 @@ fn workload(workload: &dyn Workload) -> Vec<Check> {
             let draws: Vec<u64> = indices.iter().map(|i| u64::MAX * (*i as u64 % 2)).collect();
             let load = || splits.train.load(&indices, Some(&draws));
             let fault = match (load(), load()) {
-                (Ok(first), Ok(second)) => (first != second)
-                    .then(|| "the same indices gave two different batches".to_string()),
+                (Ok(first), Ok(second)) => {
+                    let differ = first != second;
+                    few = Some((first, indices.clone()));
+                    differ.then(|| "the same indices gave two different batches".to_string())
+                }
                 (Err(error), _) | (_, Err(error)) => Some(error),
             };
             add("gives the same batch twice", fault);
@@ -243,6 +247,28 @@ fn workload(workload: &dyn Workload) -> Vec<Check> {
             let trainable = model.params().iter().any(|p| p.trainable);
             let fault = (!trainable).then(|| "nothing in the model is trainable".to_string());
             add("builds its model", fault);
+            let found: usize = model.params().iter().map(ParamInfo::len).sum();
+            let fault = (found != spec.parameters).then(|| {
+                let stated = spec.parameters;
+                format!("the model has {found} parameters, the description says {stated}")
+            });
+            add("has the number of parameters that it states", fault);
+            if let Some((host, ids)) = few {
+                let batch = Batch::from_host(host, ids, &device.clone().without_autodiff());
+                let fault = match model.evaluate(&mut std::iter::once(batch)) {
+                    Err(error) => Some(error.to_string()),
+                    Ok(measures) => {
+                        let wanted = ["loss", spec.target.metric.as_str()];
+                        let mut missing = wanted.iter().filter(|m| !measures.contains_key(**m));
+                        let names: Vec<&str> = measures.keys().map(String::as_str).collect();
+                        missing.next().map(|name| {
+                            let names = names.join(", ");
+                            format!("`{name}` is not among the measures of its model: {names}")
+                        })
+                    }
+                };
+                add("measures its metric and its loss", fault);
+            }
         }
     }
     let sound = spec.budget.work >= spec.eval_every_work && spec.eval_every_work > 0;

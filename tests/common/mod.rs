@@ -12,12 +12,17 @@ pub fn velodrome() -> Command {
     quiet(Command::new(env!("CARGO_BIN_EXE_velodrome")))
 }
 
-/// The command with the riders of `tests/riders`, which `cargo test` builds as an example.
+/// The command with the riders of `tests/riders`.
 pub fn riders() -> Command {
+    example("test_riders")
+}
+
+/// A binary on top of this crate, which `cargo test` builds as an example.
+pub fn example(name: &str) -> Command {
     let built = Path::new(env!("CARGO_BIN_EXE_velodrome"));
     let path = built
         .with_file_name("examples")
-        .join(format!("test_riders{}", std::env::consts::EXE_SUFFIX));
+        .join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     assert!(
         path.exists(),
         "{} is missing; `cargo test` without a target filter builds it",

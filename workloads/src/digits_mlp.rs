@@ -29,7 +29,7 @@ pub const LAPTOP: Family<MlpConfig> = Family {
     model: describe,
     parameters: MlpConfig::parameters,
     targets: include_str!("../targets/digits_mlp.toml"),
-    open: |name| Ok(Digits::open(name)?.into()),
+    open: |_, name| Ok(Digits::open(name)?.into()),
     build: |config, device| Ok(Box::new(Trained::new(Mlp::new(config, device)))),
 };
 

@@ -11,8 +11,12 @@ use velodrome_harness::contract::{
 /// Builds a model from its configuration, on a device whose seed decides the initial values.
 pub type Build<C> = fn(&C, &Device) -> Result<Box<dyn Model>, ModelError>;
 
+/// Opens the data of a configuration. The name is the workload's, for errors.
+pub type Open<C> = fn(&C, &str) -> Result<Splits, WorkloadError>;
+
 /// A base workload with its variants. `C` is the configuration of its model. A workload's file holds
-/// one constant of this type for each size, and [`crate::TABLE`] names it.
+/// one constant of this type for each size, and [`crate::TABLE`] names it. An author outside this crate
+/// writes the same constant and gives it to `velodrome::Command::family`.
 pub struct Family<C: 'static> {
     /// Name of the base workload: lower case, digits and underscores.
     pub base: &'static str,
@@ -38,10 +42,10 @@ pub struct Family<C: 'static> {
     pub model: fn(&C) -> String,
     /// Number of trainable elements.
     pub parameters: fn(&C) -> usize,
-    /// Text of the file in `workloads/targets/`.
+    /// Text of the file of targets, `targets/BASE.toml` beside the sources.
     pub targets: &'static str,
-    /// Opens the data; the argument is the workload's name, for errors.
-    pub open: fn(&str) -> Result<Splits, WorkloadError>,
+    /// Opens the data that the configuration reads; the name is the workload's, for errors.
+    pub open: Open<C>,
     /// Builds the model on the device, whose seed decides the initial values.
     pub build: Build<C>,
 }
@@ -141,7 +145,7 @@ impl<C: Send + Sync> Workload for Member<C> {
         if let Some(official) = Official::of(&self.spec.base) {
             official.check(&self.spec.name)?;
         }
-        (self.family.open)(&self.spec.name)
+        (self.family.open)(&self.config, &self.spec.name)
     }
 
     fn build(&self, device: &Device) -> Result<Box<dyn Model>, WorkloadError> {

@@ -41,7 +41,7 @@ pub const LAPTOP: Family<ResNetConfig> = Family {
     model: describe,
     parameters: ResNetConfig::parameters,
     targets: include_str!("../targets/fashion_resnet.toml"),
-    open: |name| Ok(Fashion::open(name)?.into()),
+    open: |_, name| Ok(Fashion::open(name)?.into()),
     build: BUILD,
 };
 
@@ -60,7 +60,7 @@ pub const WORKSTATION: Family<ResNetConfig> = Family {
     model: describe,
     parameters: ResNetConfig::parameters,
     targets: include_str!("../targets/cifar10_resnet.toml"),
-    open: |name| Ok(Cifar10::open(name, &folder("cifar10"))?.into()),
+    open: |_, name| Ok(Cifar10::open(name, &folder("cifar10"))?.into()),
     build: BUILD,
 };
 
@@ -89,7 +89,7 @@ pub const ALGOPERF: Family<ResNetConfig> = Family {
     model: describe,
     parameters: ResNetConfig::parameters,
     targets: include_str!("../targets/imagenet_resnet.toml"),
-    open: |name| ImageNet::open(name, &folder("imagenet")),
+    open: |_, name| ImageNet::open(name, &folder("imagenet")),
     build: BUILD,
 };
 

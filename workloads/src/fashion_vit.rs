@@ -27,7 +27,7 @@ pub const LAPTOP: Family<VitConfig> = Family {
     model: describe,
     parameters: VitConfig::parameters,
     targets: include_str!("../targets/fashion_vit.toml"),
-    open: |name| Ok(Fashion::open(name)?.into()),
+    open: |_, name| Ok(Fashion::open(name)?.into()),
     build: BUILD,
 };
 
@@ -46,7 +46,7 @@ pub const WORKSTATION: Family<VitConfig> = Family {
     model: describe,
     parameters: VitConfig::parameters,
     targets: include_str!("../targets/cifar10_vit.toml"),
-    open: |name| Ok(Cifar10::open(name, &folder("cifar10"))?.into()),
+    open: |_, name| Ok(Cifar10::open(name, &folder("cifar10"))?.into()),
     build: BUILD,
 };
 
@@ -65,7 +65,7 @@ pub const ALGOPERF: Family<VitConfig> = Family {
     model: describe,
     parameters: VitConfig::parameters,
     targets: include_str!("../targets/imagenet_vit.toml"),
-    open: |name| ImageNet::open(name, &folder("imagenet")),
+    open: |_, name| ImageNet::open(name, &folder("imagenet")),
     build: BUILD,
 };
 

@@ -44,7 +44,7 @@ pub const LAPTOP: Family<DlrmConfig> = Family {
     model: describe,
     parameters: DlrmConfig::parameters,
     targets: include_str!("../targets/flights_dlrm.toml"),
-    open: |name| Ok(flight_splits(Flights::open(name)?)),
+    open: |_, name| Ok(flight_splits(Flights::open(name)?)),
     build,
 };
 
@@ -63,7 +63,7 @@ pub const WORKSTATION: Family<DlrmConfig> = Family {
     model: describe,
     parameters: DlrmConfig::parameters,
     targets: include_str!("../targets/flights3m_dlrm.toml"),
-    open: |name| Ok(flight_splits(Flights::open_whole(name)?)),
+    open: |_, name| Ok(flight_splits(Flights::open_whole(name)?)),
     build,
 };
 
@@ -86,7 +86,7 @@ pub const ALGOPERF: Family<DlrmConfig> = Family {
     model: describe,
     parameters: DlrmConfig::parameters,
     targets: include_str!("../targets/criteo1tb_dlrm.toml"),
-    open: |name| Criteo::open_whole(&folder("criteo1tb_dlrm"), algoperf().rows, name),
+    open: |_, name| Criteo::open_whole(&folder("criteo1tb_dlrm"), algoperf().rows, name),
     build,
 };
 

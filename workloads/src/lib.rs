@@ -14,6 +14,7 @@ pub mod fashion_vit;
 pub mod flights_dlrm;
 pub mod metrics;
 pub mod models;
+pub mod modular_gpt;
 pub mod mri_unet;
 pub mod pcba_gnn;
 pub mod sequence_to_sequence;
@@ -41,6 +42,7 @@ pub const TABLE: &[&dyn Members] = &[
     &shakespeare_gpt::LAPTOP,
     &shakespeare_gpt::WORKSTATION,
     &shakespeare_gpt::ALGOPERF,
+    &modular_gpt::LAPTOP,
     &mri_unet::LAPTOP,
     &mri_unet::WORKSTATION,
     &mri_unet::ALGOPERF,
@@ -66,19 +68,29 @@ pub fn names() -> impl Iterator<Item = String> {
 /// Adds all workloads of this crate to `registry`. Fails on a duplicate name, and where
 /// a workload's targets are not described.
 pub fn register(registry: &mut Registry) -> Result<(), RegistryError> {
+    TABLE
+        .iter()
+        .try_for_each(|family| register_family(registry, *family))
+}
+
+/// Adds a base workload and its variants to `registry`. Fails on a duplicate name, and where
+/// a workload's targets are not described.
+pub fn register_family(
+    registry: &mut Registry,
+    family: &'static dyn Members,
+) -> Result<(), RegistryError> {
+    let names = family.names();
     let invalid = |name: &str, error: targets::TargetsError| RegistryError::Invalid {
         kind: "workload",
         name: name.to_string(),
         message: error.to_string(),
     };
-    for family in TABLE {
-        let names = family.names();
-        let targets = family.targets().map_err(|e| invalid(&names[0], e))?;
-        for (index, name) in names.iter().enumerate() {
-            let entry = targets.entry(name).map_err(|e| invalid(name, e))?;
-            if let Some(workload) = family.workload(index, entry) {
-                registry.add_workload(workload)?;
-            }
+    let base = names.first().map_or("", String::as_str);
+    let targets = family.targets().map_err(|e| invalid(base, e))?;
+    for (index, name) in names.iter().enumerate() {
+        let entry = targets.entry(name).map_err(|e| invalid(name, e))?;
+        if let Some(workload) = family.workload(index, entry) {
+            registry.add_workload(workload)?;
         }
     }
     Ok(())

@@ -49,7 +49,7 @@ pub const LAPTOP: Family<UNetConfig> = Family {
     model: describe,
     parameters: UNetConfig::parameters,
     targets: include_str!("../targets/mri_unet.toml"),
-    open: MriSlices::open,
+    open: |_, name| MriSlices::open(name),
     build: |config, device| Ok(Box::new(Trained::new(UNet::new(config, device)?))),
 };
 
@@ -64,7 +64,7 @@ pub const WORKSTATION: Family<UNetConfig> = Family {
     config: || config(MriHeads::SIDE, 32, 4),
     variants: &[],
     targets: include_str!("../targets/mri_heads_unet.toml"),
-    open: |name| {
+    open: |_, name| {
         MriHeads::open(name, &mut |archive, accept| {
             MRI_HEADS.members(name, archive, accept)
         })
@@ -87,7 +87,7 @@ pub const ALGOPERF: Family<UNetConfig> = Family {
         64
     ),
     targets: include_str!("../targets/fastmri_unet.toml"),
-    open: |name| FastMri::open(name, &folder("fastmri_unet")),
+    open: |_, name| FastMri::open(name, &folder("fastmri_unet")),
     ..LAPTOP
 };
 

@@ -53,7 +53,7 @@ pub const LAPTOP: Family<GnnConfig> = Family {
     model: describe,
     parameters: GnnConfig::parameters,
     targets: include_str!("../targets/pcba_gnn.toml"),
-    open: Pcba::open,
+    open: |_, name| Pcba::open(name),
     build,
 };
 
@@ -77,7 +77,7 @@ pub const WORKSTATION: Family<GnnConfig> = Family {
     model: describe,
     parameters: GnnConfig::parameters,
     targets: include_str!("../targets/pcba_full_gnn.toml"),
-    open: PcbaFull::open,
+    open: |_, name| PcbaFull::open(name),
     build,
 };
 
@@ -113,7 +113,7 @@ pub const ALGOPERF: Family<GnnConfig> = Family {
     model: describe,
     parameters: GnnConfig::parameters,
     targets: include_str!("../targets/ogbg_gnn.toml"),
-    open: |name| Molpcba::open(name, &folder("ogbg_gnn")),
+    open: |_, name| Molpcba::open(name, &folder("ogbg_gnn")),
     build,
 };
 

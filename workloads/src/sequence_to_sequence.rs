@@ -46,7 +46,7 @@ pub const LAPTOP: Family<Seq2SeqConfig> = Family {
     model: describe,
     parameters: Seq2SeqConfig::parameters,
     targets: include_str!("../targets/cmudict_transformer.toml"),
-    open: |name| Ok(CmuDict::open(name)?.into()),
+    open: |_, name| Ok(CmuDict::open(name)?.into()),
     build,
 };
 
@@ -65,7 +65,7 @@ pub const WORKSTATION: Family<Seq2SeqConfig> = Family {
     model: describe,
     parameters: Seq2SeqConfig::parameters,
     targets: include_str!("../targets/catalogues_transformer.toml"),
-    open: |name| Ok(Catalogues::open(name)?.into()),
+    open: |_, name| Ok(Catalogues::open(name)?.into()),
     build,
 };
 
@@ -88,7 +88,7 @@ pub const ALGOPERF: Family<Seq2SeqConfig> = Family {
     model: describe,
     parameters: Seq2SeqConfig::parameters,
     targets: include_str!("../targets/wmt_transformer.toml"),
-    open: |name| Ok(Wmt::open_folder(name)?.into()),
+    open: |_, name| Ok(Wmt::open_folder(name)?.into()),
     build,
 };
 

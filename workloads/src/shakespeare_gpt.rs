@@ -25,7 +25,7 @@ pub const LAPTOP: Family<GptConfig> = Family {
     model: describe,
     parameters: GptConfig::parameters,
     targets: include_str!("../targets/shakespeare_gpt.toml"),
-    open: |name| Ok(Shakespeare::open(name)?.into()),
+    open: |_, name| Ok(Shakespeare::open(name)?.into()),
     build: BUILD,
 };
 
@@ -44,7 +44,7 @@ pub const WORKSTATION: Family<GptConfig> = Family {
     model: describe,
     parameters: GptConfig::parameters,
     targets: include_str!("../targets/reviews_gpt.toml"),
-    open: |name| Ok(Reviews::open(name)?.into()),
+    open: |_, name| Ok(Reviews::open(name)?.into()),
     build: BUILD,
 };
 
@@ -63,7 +63,7 @@ pub const ALGOPERF: Family<GptConfig> = Family {
     model: describe,
     parameters: GptConfig::parameters,
     targets: include_str!("../targets/finewebedu_lm.toml"),
-    open: |name| Ok(FineWeb::open_whole(name)?.into()),
+    open: |_, name| Ok(FineWeb::open_whole(name)?.into()),
     build: BUILD,
 };
 

@@ -58,7 +58,7 @@ pub const LAPTOP: Family<ConformerConfig> = Family {
     model: describe,
     parameters: ConformerConfig::parameters,
     targets: include_str!("../targets/speech_conformer.toml"),
-    open: SpokenPrompts::open,
+    open: |_, name| SpokenPrompts::open(name),
     build: |config, device| Ok(Box::new(Trained::new(Conformer::new(config, device)?))),
 };
 
@@ -88,7 +88,7 @@ pub const WORKSTATION: Family<ConformerConfig> = Family {
     },
     variants: &[],
     targets: include_str!("../targets/speech_prompts_conformer.toml"),
-    open: |name| {
+    open: |_, name| {
         AsteriskSounds::open(name, &mut |archive, accept| {
             PROMPTS.members(name, archive, accept)
         })
@@ -124,7 +124,7 @@ pub const ALGOPERF: Family<ConformerConfig> = Family {
         ..(LAPTOP.config)()
     },
     targets: include_str!("../targets/librispeech_conformer.toml"),
-    open: |name| LibriSpeech::open(name, &folder(LibriSpeech::FOLDER)),
+    open: |_, name| LibriSpeech::open(name, &folder(LibriSpeech::FOLDER)),
     ..LAPTOP
 };
 

@@ -68,7 +68,7 @@ pub const LAPTOP: Family<DeepSpeechConfig> = Family {
     model: describe,
     parameters: DeepSpeechConfig::parameters,
     targets: include_str!("../targets/speech_lstm.toml"),
-    open: SpokenPrompts::open,
+    open: |_, name| SpokenPrompts::open(name),
     build: |config, device| Ok(Box::new(Trained::new(DeepSpeech::new(config, device)?))),
 };
 
@@ -97,7 +97,7 @@ pub const WORKSTATION: Family<DeepSpeechConfig> = Family {
     },
     variants: &[],
     targets: include_str!("../targets/speech_prompts_lstm.toml"),
-    open: |name| {
+    open: |_, name| {
         AsteriskSounds::open(name, &mut |archive, accept| {
             PROMPTS.members(name, archive, accept)
         })
@@ -138,7 +138,7 @@ pub const ALGOPERF: Family<DeepSpeechConfig> = Family {
         15
     ),
     targets: include_str!("../targets/librispeech_deepspeech.toml"),
-    open: |name| LibriSpeech::open(name, &folder(LibriSpeech::FOLDER)),
+    open: |_, name| LibriSpeech::open(name, &folder(LibriSpeech::FOLDER)),
     ..LAPTOP
 };
 

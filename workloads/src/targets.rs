@@ -169,7 +169,7 @@ pub struct Targets {
 impl Targets {
     /// Reads and checks `text`, the file of the base workload `base`.
     pub fn parse(base: &str, text: &str) -> Result<Self, TargetsError> {
-        let file = format!("workloads/targets/{base}.toml");
+        let file = format!("targets/{base}.toml");
         let tables: BTreeMap<String, TargetEntry> =
             toml::from_str(text).map_err(|e| TargetsError::Parse {
                 file: file.clone(),

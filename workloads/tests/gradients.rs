@@ -8,7 +8,8 @@ use velodrome_harness::contract::{
     Batch, HostBatch, HostField, HostValues, Model, Network, ParamInfo, PassOptions, Trained,
 };
 use velodrome_workloads::models::{
-    Activation, Gpt, GptConfig, Mlp, MlpConfig, NormPlace, ResNet, ResNetConfig, Stem,
+    Activation, Answer, AnswerConfig, Gpt, GptConfig, Mlp, MlpConfig, NormPlace, ResNet,
+    ResNetConfig, Stem,
 };
 use velodrome_workloads::shakespeare_gpt;
 
@@ -160,11 +161,8 @@ fn resnet() {
     }
 }
 
-#[test]
-fn gpt() {
-    let _lock = lock();
-    let device = training_device();
-    let plain = |norm| GptConfig {
+fn tiny_gpt(norm: NormPlace) -> GptConfig {
+    GptConfig {
         vocabulary: 7,
         context: 6,
         width: 8,
@@ -175,17 +173,52 @@ fn gpt() {
         norm,
         initial_std: 0.3,
         ..shakespeare_gpt::config()
+    }
+}
+
+fn tokens(shape: [usize; 2], values: &[i32]) -> Batch {
+    let [examples, length] = shape;
+    let host = HostBatch {
+        fields: vec![HostField {
+            name: "tokens",
+            shape: shape.to_vec(),
+            values: HostValues::Int(values.to_vec()),
+        }],
+        examples,
+        units: examples * (length - 1),
     };
+    Batch::from_host(host, (0..examples).collect(), &training_device())
+}
+
+#[test]
+fn answer() {
+    let _lock = lock();
+    let device = training_device();
+    for output_scale in [1.0, 4.0] {
+        device.seed(4);
+        let config = AnswerConfig {
+            gpt: tiny_gpt(NormPlace::Pre),
+            output_scale,
+        };
+        let batch = tokens([3, 4], &[1, 4, 6, 2, 0, 3, 6, 5, 5, 5, 6, 0]);
+        check(Answer::new(&config, &device).unwrap(), &batch);
+    }
+}
+
+#[test]
+fn gpt() {
+    let _lock = lock();
+    let device = training_device();
     for config in [
-        plain(NormPlace::Pre),
-        plain(NormPlace::Post),
+        tiny_gpt(NormPlace::Pre),
+        tiny_gpt(NormPlace::Post),
         GptConfig {
             attention_temperature: 4.0,
-            ..plain(NormPlace::Pre)
+            ..tiny_gpt(NormPlace::Pre)
         },
         GptConfig {
             gated: true,
-            ..plain(NormPlace::Post)
+            ..tiny_gpt(NormPlace::Post)
         },
         // All that AlgoPerf's model has: rotary positions, normalised queries and keys, RMS norms, gates
         // of a sigmoid, no biases, a tied head.
@@ -201,16 +234,7 @@ fn gpt() {
         },
     ] {
         device.seed(3);
-        let host = HostBatch {
-            fields: vec![HostField {
-                name: "tokens",
-                shape: vec![2, 7],
-                values: HostValues::Int(vec![1, 4, 2, 6, 0, 3, 5, 5, 3, 3, 1, 0, 6, 2]),
-            }],
-            examples: 2,
-            units: 12,
-        };
-        let batch = Batch::from_host(host, vec![0, 1], &device);
+        let batch = tokens([2, 7], &[1, 4, 2, 6, 0, 3, 5, 5, 3, 3, 1, 0, 6, 2]);
         check(Gpt::new(&config, &device).unwrap(), &batch);
     }
 }

@@ -98,6 +98,8 @@ fn kinds_are_right() {
     assert_eq!(kernel.fan_in_axis, Some(1));
     let (found, _) = kinds("fashion_resnet_preact");
     assert_eq!(found, [0, 9, 0, 0, 1, 7, 7, 0]);
+    // One layer instead of two, and a wrapper around the transformer: the kinds shine through.
+    assert_eq!(kinds("modular_gpt").0, [6, 0, 1, 1, 6, 3, 3, 0]);
     let (found, params) = kinds("shakespeare_gpt");
     assert_eq!(found, [12, 0, 1, 1, 12, 5, 5, 0]);
     let shape = |kind| {

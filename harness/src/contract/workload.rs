@@ -18,7 +18,8 @@ pub struct DataSource {
     pub source: String,
     /// Its licence.
     pub licence: String,
-    /// SHA-256 of the file as this build carries it.
+    /// SHA-256 of the file as this build carries it; empty where the program computes the
+    /// data, and where it is the user's own.
     pub sha256: String,
 }
 

@@ -14,6 +14,8 @@ use velodrome_workloads::data::{Official, embedded, folder};
 pub(super) enum Place {
     /// In the program.
     Embedded,
+    /// Computed by the program: there is no file.
+    Computed,
     /// In the cache, not checked now.
     Cached,
     /// To be fetched.
@@ -28,6 +30,7 @@ impl Place {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Place::Embedded => "in the program",
+            Place::Computed => "computed",
             Place::Cached => "in the cache",
             Place::NotFetched => "not fetched",
             Place::OwnFolder => "your own folder",
@@ -68,6 +71,7 @@ pub(super) fn rows(registry: &Registry, cache: &Path) -> Vec<Row> {
         let official = Official::of(base).filter(|_| *size == Size::Algoperf);
         let file = embedded().into_iter().find(|f| f.sha256 == data.sha256);
         let (place, paths) = match size {
+            Size::Laptop if data.sha256.is_empty() => (Place::Computed, Vec::new()),
             Size::Laptop => (Place::Embedded, Vec::new()),
             Size::Workstation => continue,
             Size::Algoperf => {

@@ -1,6 +1,7 @@
 //! The models, as burn modules that implement
 //! [`Network`](velodrome_harness::contract::Network).
 
+mod answer;
 mod batch_norm;
 mod dlrm;
 mod gnn;
@@ -14,12 +15,13 @@ pub mod speech;
 mod unet;
 mod vit;
 
+pub use answer::{Answer, AnswerConfig};
 pub use batch_norm::BatchNorm;
 pub use dlrm::{Dlrm, DlrmConfig, DlrmNetwork};
 pub use gnn::{Gnn, GnnConfig};
 pub use gpt::{Gpt, GptConfig, NormKind, NormPlace, Positions};
 pub use mlp::{Mlp, MlpConfig};
-pub use parts::Activation;
+pub use parts::{Activation, dropout, evaluate_classes};
 pub use resnet::{EXPANSION, ResNet, ResNetConfig, Stem};
 pub use seq2seq::search;
 pub use seq2seq::{END, FIRST, PADDING, Scoring, Search, Seq2SeqConfig, Transformer};

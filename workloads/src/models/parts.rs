@@ -48,7 +48,7 @@ impl Activation {
 
 /// Sets elements to zero with probability `rate` and scales the others by `1 / (1 - rate)`
 /// (Srivastava et al. 2014). A rate of 0 draws nothing.
-pub(crate) fn dropout<const D: usize>(x: Tensor<D>, rate: f64) -> Tensor<D> {
+pub fn dropout<const D: usize>(x: Tensor<D>, rate: f64) -> Tensor<D> {
     if rate <= 0.0 {
         return x;
     }
@@ -60,8 +60,9 @@ pub(crate) fn dropout<const D: usize>(x: Tensor<D>, rate: f64) -> Tensor<D> {
     x * mask.mul_scalar(1.0 / keep)
 }
 
-/// Measures of a classifier over a split.
-pub(crate) fn evaluate_classes(
+/// Measures of a classifier over a split. `predict` gives logits of shape `[predictions, classes]` and
+/// labels of shape `[predictions]`. Fails where it does, and where a label is not one of the classes.
+pub fn evaluate_classes(
     batches: &mut dyn Iterator<Item = Batch>,
     mut predict: impl FnMut(&Batch) -> Result<(Tensor<2>, Tensor<1, Int>), ModelError>,
 ) -> Result<Measures, ModelError> {

@@ -212,7 +212,7 @@ impl Gpt {
     }
 
     /// Logits of shape `[examples * n, vocabulary]` and next tokens of shape `[examples * n]`.
-    fn predict(
+    pub(super) fn predict(
         &self,
         batch: &Batch,
         pass: &Pass,
