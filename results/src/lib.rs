@@ -12,6 +12,7 @@
 //! - [`score`], [`bootstrap`]: from times to scores, ranks and their intervals.
 //! - [`assemble`]: from runs to a board.
 //! - [`algoperf`]: the official AlgoPerf logs, read and scored; our records in their layout.
+//! - [`compare`]: two runs, before and after a change, and the verdict.
 //! - [`tables`], [`render`]: Parquet and CSV tables; the board as text.
 //! - [`charts`]: performance profile, times to target and validation curves, as PNG and SVG.
 //! - [`report`]: one self-contained HTML page.
@@ -22,6 +23,7 @@ pub mod assemble;
 pub mod board;
 pub mod bootstrap;
 pub mod charts;
+pub mod compare;
 pub mod error;
 mod files;
 pub mod log;

@@ -115,7 +115,7 @@ fn machines(collected: &Collected<'_>) -> Vec<String> {
 }
 
 /// The parts of a fingerprint that must be equal, by name.
-fn machine_fields(f: &Fingerprint) -> Vec<(String, String)> {
+pub(crate) fn machine_fields(f: &Fingerprint) -> Vec<(String, String)> {
     let mut features = f.features.clone();
     features.sort_unstable();
     let none = || "none".to_string();
@@ -145,7 +145,10 @@ fn machine_fields(f: &Fingerprint) -> Vec<(String, String)> {
 }
 
 /// The parts of a trial's settings that must be equal on one workload: name and both values.
-fn setting_fields(a: &TrialRecord, b: &TrialRecord) -> [(&'static str, String, String); 10] {
+pub(crate) fn setting_fields(
+    a: &TrialRecord,
+    b: &TrialRecord,
+) -> [(&'static str, String, String); 10] {
     let both = |field, get: &dyn Fn(&TrialRecord) -> String| (field, get(a), get(b));
     [
         both("base", &|r| r.base.clone()),

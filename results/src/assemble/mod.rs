@@ -9,6 +9,8 @@ mod cells;
 mod checks;
 mod collect;
 
+pub(crate) use checks::{machine_fields, setting_fields};
+
 use crate::board::{Board, BoardRow, BoardWorkload};
 use crate::bootstrap::{self, BootstrapOptions};
 use crate::record::Target;

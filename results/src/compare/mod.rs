@@ -1,0 +1,197 @@
+//! Two runs of one plan, before and after a change: has training got worse, slower or hungrier?
+//!
+//! A trial decomposes into *steps to target*, which seed and device determine, and *time per step*,
+//! which is a distribution. So three questions are answered apart, for each row (workload, submission
+//! and hyperparameter point) and for the whole:
+//!
+//! - **learning**: steps to target, or the best metric where targets are missed;
+//! - **speed**: seconds per step;
+//! - **memory**: bytes of the submission's state, and the peak of the process.
+//!
+//! `docs/comparison.md` has the noise model behind the numbers.
+
+mod judge;
+mod pairs;
+pub mod stats;
+
+pub use pairs::{CompareError, Note};
+
+use crate::run::Run;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What a comparison says of a row or of the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The candidate is as good, within the threshold.
+    Same,
+    /// It is better, by more than chance and the threshold.
+    Improved,
+    /// There are too few runs, or they scatter too much, to say.
+    Inconclusive,
+    /// It is worse, by more than chance and the threshold.
+    Regressed,
+}
+
+impl Verdict {
+    /// The word that tables and JSON use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Same => "same",
+            Verdict::Improved => "improved",
+            Verdict::Inconclusive => "inconclusive",
+            Verdict::Regressed => "regressed",
+        }
+    }
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Question {
+    /// Steps to target, or the best metric.
+    Learning,
+    /// Seconds per step.
+    Speed,
+    /// Bytes.
+    Memory,
+}
+
+impl Question {
+    /// All questions, in the order of tables.
+    pub const ALL: [Question; 3] = [Question::Learning, Question::Speed, Question::Memory];
+
+    /// The word that tables and JSON use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Question::Learning => "learning",
+            Question::Speed => "speed",
+            Question::Memory => "memory",
+        }
+    }
+}
+
+impl std::fmt::Display for Question {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What counts as a change, and how sure one must be of it. Shares are of the base: 0.05 is 5 %.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CompareOptions {
+    /// Probability that an unchanged candidate gets any `regressed` at all, over all rows and
+    /// questions; the same for `improved`.
+    pub family_error: f64,
+    /// Coverage of the intervals.
+    pub confidence: f64,
+    /// More steps to target, or a worse best metric, by this share are a change.
+    pub learning: f64,
+    /// A longer step by this share is a change.
+    pub speed: f64,
+    /// How much the machine may have drifted between two runs that were not interleaved; a change
+    /// of speed counts only beyond it.
+    pub drift: f64,
+    /// More bytes of state by this share are a change.
+    pub memory: f64,
+    /// A higher peak of the process by this share is a change.
+    pub peak: f64,
+    /// Compare runs of different machines: learning and memory alone are judged then.
+    pub allow_mixed: bool,
+    /// Seed of sampled permutations.
+    pub seed: u64,
+}
+
+impl Default for CompareOptions {
+    fn default() -> Self {
+        Self {
+            family_error: 0.01,
+            confidence: 0.95,
+            learning: 0.05,
+            speed: 0.03,
+            drift: 0.1,
+            memory: 0.01,
+            peak: 0.1,
+            allow_mixed: false,
+            seed: 0,
+        }
+    }
+}
+
+/// The answer to one question about a row, or about all rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Verdict.
+    pub verdict: Verdict,
+    /// What was measured ("steps to target", "seconds per step"…).
+    pub measure: String,
+    /// Pairs, or runs of the smaller side where the sides share no seeds.
+    pub runs: usize,
+    /// Candidate over base: above 1 is worse. `None` where nothing can be compared.
+    pub ratio: Option<f64>,
+    /// Interval of [`Self::ratio`] with the stated coverage; `None` where there are too few runs.
+    pub interval: Option<(f64, f64)>,
+    /// Probability of so much worse a candidate if nothing had changed, adjusted for the number of
+    /// tests; `None` where nothing was left to chance.
+    pub p_worse: Option<f64>,
+    /// The same for better.
+    pub p_better: Option<f64>,
+    /// Why, in one sentence.
+    pub reason: String,
+}
+
+/// One workload, submission and hyperparameter point.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Workload.
+    pub workload: String,
+    /// Submission.
+    pub submission: String,
+    /// Hyperparameters.
+    pub point: BTreeMap<String, f64>,
+    /// The worst of the answers.
+    pub verdict: Verdict,
+    /// Whether any trial with equal seeds went otherwise, by however little. `None` where no seeds
+    /// are shared.
+    pub changed: Option<bool>,
+    /// The answers; a question that was not judged is not there.
+    pub answers: BTreeMap<Question, Answer>,
+}
+
+/// A comparison.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The verdict on the whole: the worst answer of the whole.
+    pub verdict: Verdict,
+    /// The answers of all rows together: regressed where any row is, else those of all rows as one
+    /// sample.
+    pub answers: BTreeMap<Question, Answer>,
+    /// The rows, by workload, submission and point.
+    pub rows: Vec<Row>,
+    /// What else the reader must know: trials without a partner, settings that differ, failures.
+    pub notes: Vec<Note>,
+    /// The settings.
+    pub options: CompareOptions,
+}
+
+/// Compares two runs.
+///
+/// # Errors
+/// [`CompareError`] where the runs cannot be compared: a setting out of range, damaged trials, other
+/// workloads' settings, other machines (unless allowed), the same seeds twice, or nothing in common.
+pub fn compare(
+    base: &Run,
+    candidate: &Run,
+    options: &CompareOptions,
+) -> Result<Comparison, CompareError> {
+    pairs::check_options(options)?;
+    let paired = pairs::pair(base, candidate, options)?;
+    Ok(judge::judge(paired, options))
+}

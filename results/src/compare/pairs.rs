@@ -1,0 +1,341 @@
+//! Which trials stand against which.
+
+use super::CompareOptions;
+use crate::assemble::{machine_fields, setting_fields};
+use crate::record::{Status, TrialRecord};
+use crate::run::{Run, Trial};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Why two runs cannot be compared.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum CompareError {
+    /// A setting of the comparison.
+    #[error("option `{option}` is {found}; it must be {expected}")]
+    Option {
+        /// Its name.
+        option: &'static str,
+        /// Its value.
+        found: f64,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// Trials whose files are damaged.
+    #[error("{count} damaged trials, the first: {first}; a verdict needs all of them")]
+    Damaged {
+        /// How many.
+        count: usize,
+        /// The first error.
+        first: String,
+    },
+    /// The runs do not race the same things.
+    #[error(
+        "{workload}: field `{field}` is {base} in {base_file}, but {candidate} in {candidate_file}"
+    )]
+    Settings {
+        /// The workload.
+        workload: String,
+        /// The field.
+        field: String,
+        /// Its value in the base.
+        base: String,
+        /// The base's file.
+        base_file: String,
+        /// Its value in the candidate.
+        candidate: String,
+        /// The candidate's file.
+        candidate_file: String,
+    },
+    /// The runs come from different machines.
+    #[error(
+        "field `{field}` is {base} in the base and {candidate} in the candidate; with --allow-mixed \
+         learning and memory are compared, and speed is not"
+    )]
+    Machine {
+        /// The field.
+        field: String,
+        /// Its value in the base.
+        base: String,
+        /// Its value in the candidate.
+        candidate: String,
+    },
+    /// Two trials of one run that have everything in common.
+    #[error("trials {first} and {second} of {run} have the same point and the same seeds")]
+    Duplicate {
+        /// The run.
+        run: String,
+        /// A trial.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// No workload, submission and point in common.
+    #[error(
+        "{base} and {candidate} have no workload, submission and hyperparameter point in common"
+    )]
+    NothingInCommon {
+        /// The base.
+        base: String,
+        /// The candidate.
+        candidate: String,
+    },
+}
+
+/// Something that a reader of a verdict must know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// Stable short name, for example `missing_pair`.
+    pub code: String,
+    /// One sentence.
+    pub message: String,
+}
+
+impl Note {
+    pub(super) fn new(code: &str, message: String) -> Self {
+        Self {
+            code: code.into(),
+            message,
+        }
+    }
+}
+
+/// The trials of one workload, submission and point.
+pub(super) struct Group<'a> {
+    pub workload: String,
+    pub submission: String,
+    pub point: BTreeMap<String, f64>,
+    /// Base and candidate with the same seeds.
+    pub pairs: Vec<(&'a Trial, &'a Trial)>,
+    /// All finished trials of the two sides, where no seeds are shared.
+    pub apart: (Vec<&'a Trial>, Vec<&'a Trial>),
+}
+
+pub(super) struct Paired<'a> {
+    pub groups: Vec<Group<'a>>,
+    /// Rows of the base that the candidate lacks.
+    pub missing_rows: usize,
+    /// Whether the runs come from one machine.
+    pub same_machine: bool,
+    pub notes: Vec<Note>,
+}
+
+/// Workload, submission and point; the numbers of a point by their bits.
+type Key = (String, String, Vec<(String, u64)>);
+
+fn key(record: &TrialRecord) -> Key {
+    let point = record.point.iter().map(|(k, v)| (k.clone(), v.to_bits()));
+    (
+        record.workload.clone(),
+        record.submission.clone(),
+        point.collect(),
+    )
+}
+
+fn seeds(trial: &Trial) -> [u64; 3] {
+    let seeds = trial.record.seeds;
+    [seeds.data, seeds.model, seeds.algorithm]
+}
+
+pub(super) fn check_options(options: &CompareOptions) -> Result<(), CompareError> {
+    let between = |option, found: f64| {
+        if found > 0.0 && found < 1.0 {
+            return Ok(());
+        }
+        let expected = "between 0 and 1";
+        Err(CompareError::Option {
+            option,
+            found,
+            expected,
+        })
+    };
+    between("family_error", options.family_error)?;
+    between("confidence", options.confidence)?;
+    for (option, found) in [
+        ("learning", options.learning),
+        ("speed", options.speed),
+        ("drift", options.drift),
+        ("memory", options.memory),
+        ("peak", options.peak),
+    ] {
+        if !(found >= 0.0 && found.is_finite()) {
+            let expected = "a share of at least 0";
+            return Err(CompareError::Option {
+                option,
+                found,
+                expected,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The trials that count, by row.
+fn rows<'a>(
+    run: &'a Run,
+    side: &str,
+    notes: &mut Vec<Note>,
+) -> Result<BTreeMap<Key, Vec<&'a Trial>>, CompareError> {
+    if let Some((_, first)) = run.damaged.first() {
+        return Err(CompareError::Damaged {
+            count: run.damaged.len(),
+            first: first.to_string(),
+        });
+    }
+    if !run.missing.is_empty() {
+        notes.push(Note::new(
+            "not_raced",
+            format!(
+                "{} planned trials of the {side} have no record, {} among them",
+                run.missing.len(),
+                run.missing[0]
+            ),
+        ));
+    }
+    let mut rows: BTreeMap<Key, Vec<&Trial>> = BTreeMap::new();
+    for trial in &run.trials {
+        match trial.record.status {
+            Status::Skipped => continue,
+            Status::Running => {
+                let id = &trial.record.id;
+                let message = format!("trial {id} of the {side} has not ended and is left out");
+                notes.push(Note::new("not_ended", message));
+                continue;
+            }
+            _ => {}
+        }
+        let row = rows.entry(key(&trial.record)).or_default();
+        if let Some(twin) = row.iter().find(|t| seeds(t) == seeds(trial)) {
+            return Err(CompareError::Duplicate {
+                run: run.path.display().to_string(),
+                first: twin.record.id.clone(),
+                second: trial.record.id.clone(),
+            });
+        }
+        row.push(trial);
+    }
+    Ok(rows)
+}
+
+fn file(trial: &Trial) -> String {
+    trial.path.join("trial.json").display().to_string()
+}
+
+/// The same rules on both sides?
+fn check_settings(base: &Trial, candidate: &Trial) -> Result<(), CompareError> {
+    let (a, b) = (&base.record, &candidate.record);
+    let mut fields: Vec<(String, String, String)> = setting_fields(a, b)
+        .into_iter()
+        .map(|(field, a, b)| (field.to_string(), a, b))
+        .collect();
+    // A model of another size is another workload, whatever its name.
+    let size = |r: &TrialRecord| r.outcome.parameters.to_string();
+    if a.outcome.parameters > 0 && b.outcome.parameters > 0 {
+        fields.push(("outcome.parameters".into(), size(a), size(b)));
+    }
+    match fields.into_iter().find(|(_, a, b)| a != b) {
+        Some((field, in_base, in_candidate)) => Err(CompareError::Settings {
+            workload: a.workload.clone(),
+            field,
+            base: in_base,
+            base_file: file(base),
+            candidate: in_candidate,
+            candidate_file: file(candidate),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The first field in which the machines differ; versions of the programs may.
+fn other_machine(base: &Trial, candidate: &Trial) -> Option<(String, String, String)> {
+    let fields = |t: &Trial| machine_fields(&t.record.fingerprint);
+    let pairs = fields(base).into_iter().zip(fields(candidate));
+    pairs
+        .filter(|((field, _), _)| !field.contains("versions"))
+        .find(|((_, a), (_, b))| a != b)
+        .map(|((field, a), (_, b))| (field, a, b))
+}
+
+pub(super) fn pair<'a>(
+    base: &'a Run,
+    candidate: &'a Run,
+    options: &CompareOptions,
+) -> Result<Paired<'a>, CompareError> {
+    let mut notes = Vec::new();
+    let of_base = rows(base, "base", &mut notes)?;
+    let mut of_candidate = rows(candidate, "candidate", &mut notes)?;
+    let mut groups = Vec::new();
+    let (mut missing_rows, mut same_machine) = (0, true);
+    let name = |(workload, submission, point): &Key| {
+        let point = point
+            .iter()
+            .map(|(k, v)| format!("{k} {}", f64::from_bits(*v)));
+        let point: Vec<String> = point.collect();
+        format!("{submission} on {workload} ({})", point.join(", "))
+    };
+    for (key, ours) in of_base {
+        let Some(theirs) = of_candidate.remove(&key) else {
+            missing_rows += 1;
+            let message = format!("the candidate has no trial of {}", name(&key));
+            notes.push(Note::new("missing_row", message));
+            continue;
+        };
+        let (Some(first), Some(other)) = (ours.first(), theirs.first()) else {
+            continue;
+        };
+        check_settings(first, other)?;
+        if same_machine && let Some((field, a, b)) = other_machine(first, other) {
+            if !options.allow_mixed {
+                return Err(CompareError::Machine {
+                    field,
+                    base: a,
+                    candidate: b,
+                });
+            }
+            same_machine = false;
+            let message = format!("field `{field}` differs ({a}, {b}): speed is not judged");
+            notes.push(Note::new("other_machine", message));
+        }
+        let partner = |t: &&Trial| theirs.iter().find(|c| seeds(c) == seeds(t)).copied();
+        let pairs: Vec<_> = ours
+            .iter()
+            .filter_map(|t| Some((*t, partner(t)?)))
+            .collect();
+        let single = ours.len() + theirs.len() - 2 * pairs.len();
+        let row = name(&key);
+        if pairs.is_empty() {
+            let message =
+                format!("{row}: the sides share no seeds; they are compared as two samples");
+            notes.push(Note::new("other_seeds", message));
+        } else if single > 0 {
+            let message = format!("{row}: {single} trials have no partner with their seeds");
+            notes.push(Note::new("missing_pair", message));
+        }
+        groups.push(Group {
+            workload: key.0,
+            submission: key.1,
+            point: first.record.point.clone(),
+            apart: if pairs.is_empty() {
+                (ours, theirs)
+            } else {
+                Default::default()
+            },
+            pairs,
+        });
+    }
+    for key in of_candidate.keys() {
+        let message = format!("the base has no trial of {}", name(key));
+        notes.push(Note::new("new_row", message));
+    }
+    if groups.is_empty() {
+        return Err(CompareError::NothingInCommon {
+            base: base.path.display().to_string(),
+            candidate: candidate.path.display().to_string(),
+        });
+    }
+    Ok(Paired {
+        groups,
+        missing_rows,
+        same_machine,
+        notes,
+    })
+}
