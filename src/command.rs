@@ -1,7 +1,7 @@
 //! The command line: parsing, registration, dispatch.
 
 use crate::commands::{
-    completions, data, export, list, new, report, run, score, targets, trial, verify,
+    compare, completions, data, export, list, new, report, run, score, targets, trial, verify,
 };
 use crate::console::Console;
 use crate::exit::Exit;
@@ -37,6 +37,7 @@ struct Line {
 enum Action {
     Run(run::Arguments),
     Score(score::Arguments),
+    Compare(compare::Arguments),
     Report(report::Arguments),
     Export(export::Arguments),
     List(list::Arguments),
@@ -158,6 +159,7 @@ fn act(
     match action {
         Action::Run(a) => run::execute(a, registry, &words(arguments), console),
         Action::Score(a) => score::execute(a, console),
+        Action::Compare(a) => compare::execute(a, console),
         Action::Report(a) => report::execute(a, console),
         Action::Export(a) => export::execute(a, console),
         Action::List(a) => list::execute(a, registry, console),

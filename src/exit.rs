@@ -30,6 +30,12 @@ pub enum Exit {
     NoBoard = 9,
     /// `score --algoperf --strict`: the logs hold something that the rules forbid.
     Forbidden = 10,
+    /// `compare`: the candidate is worse.
+    Regressed = 11,
+    /// `compare`: too few runs, or too much scatter, to say.
+    Inconclusive = 12,
+    /// `compare`: the runs cannot be compared.
+    Incomparable = 13,
     /// A fault in Velodrome itself.
     Internal = 70,
     /// A trial's own process could not do its work, for a reason outside the trial. Only `run` sees
@@ -41,7 +47,7 @@ pub enum Exit {
 
 impl Exit {
     /// All codes, in the order of the help.
-    pub const ALL: [Exit; 14] = [
+    pub const ALL: [Exit; 17] = [
         Exit::Ok,
         Exit::CheckFailed,
         Exit::Usage,
@@ -53,6 +59,9 @@ impl Exit {
         Exit::Device,
         Exit::NoBoard,
         Exit::Forbidden,
+        Exit::Regressed,
+        Exit::Inconclusive,
+        Exit::Incomparable,
         Exit::Internal,
         Exit::TrialProcess,
         Exit::Interrupted,
@@ -79,6 +88,9 @@ impl Exit {
             Exit::Device => "the device is not in this build or not on this machine",
             Exit::NoBoard => "the runs cannot share a board, or hold nothing to score",
             Exit::Forbidden => "score --strict: the logs hold something that the rules forbid",
+            Exit::Regressed => "compare: the candidate is worse than the base",
+            Exit::Inconclusive => "compare: too few runs, or too much scatter, to say",
+            Exit::Incomparable => "compare: the runs cannot be compared",
             Exit::Internal => "a fault in Velodrome itself",
             Exit::TrialProcess => "a trial's own process could not do its work; only `run` sees it",
             Exit::Interrupted => "interrupted; the same command continues",

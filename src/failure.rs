@@ -11,6 +11,7 @@ use velodrome_results::RecordError;
 use velodrome_results::algoperf::LogError;
 use velodrome_results::assemble::AssembleError;
 use velodrome_results::charts::ChartError;
+use velodrome_results::compare::CompareError;
 use velodrome_results::report::ReportError;
 use velodrome_results::tables::TableError;
 use velodrome_workloads::data::fetched::FetchError;
@@ -42,6 +43,9 @@ pub(crate) enum Failure {
     /// Runs without a board.
     #[error(transparent)]
     Assemble(#[from] AssembleError),
+    /// Runs without a verdict.
+    #[error(transparent)]
+    Compare(#[from] CompareError),
     /// Official logs.
     #[error(transparent)]
     Logs(#[from] LogError),
@@ -108,6 +112,11 @@ impl Failure {
             },
             Failure::Child(_) => Exit::TrialProcess,
             Failure::Record(error) => record(error),
+            Failure::Compare(error) => match error {
+                CompareError::Option { .. } => Exit::Usage,
+                CompareError::Damaged { .. } => Exit::Damaged,
+                _ => Exit::Incomparable,
+            },
             Failure::Assemble(_) => Exit::NoBoard,
             Failure::Logs(error) => logs(error),
             Failure::Table(TableError::Record(error)) => record(error),

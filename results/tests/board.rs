@@ -208,7 +208,7 @@ fn held_out_variants_guard_their_base() {
 #[test]
 fn machines_builds_and_settings_that_differ_are_refused() {
     type Change = fn(&mut TrialRecord);
-    let changes: [(&str, Change); 15] = [
+    let changes: [(&str, Change); 16] = [
         ("fingerprint.cpu", |r| {
             r.fingerprint.cpu = "Other CPU".into()
         }),

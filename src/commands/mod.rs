@@ -1,6 +1,7 @@
 //! One file per subcommand.
 
 pub(crate) mod algoperf;
+pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod data;
 pub(crate) mod export;

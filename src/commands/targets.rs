@@ -18,10 +18,10 @@ use velodrome_harness::targets::{Bench, Finding, Procedure, Winner, set_target};
 /// Set the targets of workloads by the stated procedure
 ///
 /// Each baseline algorithm trains at its default point and at quasi-random points of its search
-/// space, with a schedule over three quarters of the step hint; the best point is repeated from fresh seeds. The validation
+/// space, with a schedule over half of the step hint; the best point is repeated from fresh seeds. The validation
 /// target is the median of the repetitions' best values, the test target the worst test value of
-/// those that reach it; cadence and budgets follow from the same runs. A variant takes its base's
-/// point, when the base is named before it, and is repeated with its own seeds.
+/// those that reach it; cadence and budgets follow from the same runs. On a variant whose base is named
+/// before it, each algorithm tries the point that was its best on the base.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -78,21 +78,23 @@ pub(crate) fn execute(
         dir: &arguments.out,
         interrupted: interrupt::flag(),
     };
-    let mut winners: BTreeMap<String, Winner> = BTreeMap::new();
+    let mut best: BTreeMap<String, Vec<Winner>> = BTreeMap::new();
     let mut findings: Vec<Finding> = Vec::new();
     for workload in &arguments.workloads {
         let spec = registry.workload(workload)?.spec();
         let outcome = {
             let mut reporter = reporters::start(arguments.events, console);
             let mut report = |event: &race::Event| reporter.report(event);
-            let given = winners.get(&spec.base);
+            let given = best.get(&spec.base).map_or(&[][..], Vec::as_slice);
             set_target(&bench, &procedure, workload, given, &mut report)?
         };
-        winners.insert(workload.clone(), outcome.finding.winner.clone());
+        let given = best.get(&spec.base).is_some_and(|_| spec.base != *workload);
+        best.insert(workload.clone(), outcome.best.clone());
         let entry = Entry {
             spec: &spec,
             finding: &outcome.finding,
             procedure: &procedure,
+            given,
         };
         if let Some(folder) = &arguments.write {
             let files = entry.write(folder, &outcome)?;

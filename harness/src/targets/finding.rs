@@ -3,6 +3,7 @@
 use super::TargetError;
 use crate::contract::Point;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use velodrome_results::Direction;
 use velodrome_results::run::{Run, Trial};
 
@@ -12,7 +13,7 @@ const EVALUATIONS: f64 = 50.0;
 /// Seconds of evaluations over seconds on the clock that the suggested cadence does not exceed.
 const EVALUATION_SHARE: f64 = 0.2;
 /// The work budget in step hints.
-const BUDGET_HINTS: u64 = 3;
+const BUDGET_HINTS: u64 = 2;
 /// The budget of seconds in times that the winner needs for the whole work budget on the machine of
 /// the procedure: generous, since the work is what should end a trial.
 const BUDGET_SLACK: f64 = 5.0;
@@ -22,7 +23,7 @@ const BUDGET_SLACK: f64 = 5.0;
 pub struct Searched {
     /// Algorithm.
     pub algorithm: String,
-    /// Its trial: 1 is the default point.
+    /// Its trial: on a base, 1 is the default point.
     pub trial: u32,
     /// Best validation value; `None` where there was no finite one.
     pub best: Option<f64>,
@@ -57,7 +58,7 @@ pub struct Finding {
     pub workload: String,
     /// The winner.
     pub winner: Winner,
-    /// Every trial of the search, by algorithm and trial; empty where the point was given.
+    /// Every trial of the search, by algorithm and trial.
     pub searched: Vec<Searched>,
     /// The repetitions.
     pub repeated: Vec<Repetition>,
@@ -76,24 +77,47 @@ pub struct Finding {
     pub evaluation_share: f64,
 }
 
-/// The best trial of a search.
-pub(super) fn choose(search: &Run, workload: &str) -> Result<Winner, TargetError> {
+/// The first of the best among `trials`; `None` where none has a finite metric.
+fn best<'a>(trials: impl Iterator<Item = &'a Trial>) -> Option<Winner> {
+    let value = |t: &Trial| t.record.outcome.best_validation.unwrap_or(f64::NAN);
     let mut best: Option<&Trial> = None;
-    for trial in &search.trials {
-        let value = |t: &Trial| t.record.outcome.best_validation.unwrap_or(f64::NAN);
+    for trial in trials {
         let beaten = best.map_or(f64::NAN, value);
         if trial.record.target.direction.better(value(trial), beaten) {
             best = Some(trial);
         }
     }
-    let best = best.ok_or_else(|| TargetError::Failed {
-        workload: workload.to_string(),
-        message: "no trial of the search has a finite metric".into(),
-    })?;
-    Ok(Winner {
+    best.map(|best| Winner {
         algorithm: best.record.submission.clone(),
         point: Point(best.record.point.clone()),
     })
+}
+
+/// The best trial of a search.
+pub(super) fn choose(search: &Run, workload: &str) -> Result<Winner, TargetError> {
+    best(search.trials.iter()).ok_or_else(|| TargetError::Failed {
+        workload: workload.to_string(),
+        message: "no trial of the search has a finite metric".into(),
+    })
+}
+
+/// The best point of each algorithm that has a finite metric, by name.
+pub(super) fn best_points(search: &Run) -> Vec<Winner> {
+    let names: BTreeSet<&str> = search
+        .trials
+        .iter()
+        .map(|t| t.record.submission.as_str())
+        .collect();
+    let of = |name| {
+        search
+            .trials
+            .iter()
+            .filter(move |t| t.record.submission == name)
+    };
+    names
+        .into_iter()
+        .filter_map(|name| best(of(name)))
+        .collect()
 }
 
 /// Rounds to four decimals towards the easier side.
@@ -114,14 +138,13 @@ fn median(mut values: Vec<f64>, direction: Direction) -> f64 {
 }
 
 impl Finding {
-    /// What the records say. `search` is `None` where the point was given; `hint_work` is the work of
-    /// the step hint, `batch_size` the suggested batch.
+    /// What the records say. `hint_work` is the work of the step hint, `batch_size` the suggested batch.
     ///
     /// # Errors
     /// [`TargetError::Failed`] where a repetition has no value, or none meets the target.
     pub fn from_runs(
         workload: &str,
-        search: Option<&Run>,
+        search: &Run,
         repeat: &Run,
         hint_work: u64,
         batch_size: u64,
@@ -196,7 +219,7 @@ impl Finding {
                 algorithm: first.record.submission.clone(),
                 point: Point(first.record.point.clone()),
             },
-            searched: search.map(searched).unwrap_or_default(),
+            searched: searched(search),
             repeated,
             validation,
             test,

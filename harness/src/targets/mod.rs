@@ -1,18 +1,18 @@
-//! The target-setting procedure: what a well-tuned baseline reaches within three quarters of the step
-//! hint. The last quarter is the slack that a race gives: its submissions are told the whole hint.
+//! The target-setting procedure: what a well-tuned baseline reaches within half of the step hint. The
+//! other half is the slack that a race gives: its submissions are told the whole hint.
 //!
 //! 1. **Search.** Each baseline algorithm trains at its default point and at `trials` quasi-random
 //!    points of its own search space, with a schedule over [`horizon`] steps and to their end, with no
-//!    target in sight.
+//!    target in sight. On a variant each algorithm trains at the point that was its best on the base.
 //! 2. **Choice.** The point with the best validation metric at any evaluation wins.
 //! 3. **Repetition.** The winner trains from `seeds` fresh seeds.
 //! 4. **Target.** The median of the seeds' best validation values; and the worst test value of those
 //!    seeds that reach it, at their best evaluation. Both rounded to four decimals towards the easier
-//!    side. The cadence (some fifty evaluations on the way, at a fifth of the clock's time at most) and the budgets follow from the same runs.
+//!    side. The cadence (some fifty evaluations on the way, at a fifth of the clock's time at most) and
+//!    the budgets follow from the same runs.
 //!
 //! This is the procedure of AlgoPerf (arXiv 2306.07179, section 4.3) at a smaller size: it takes the
-//! best of some 200 trials of each of four baselines and 20 repetitions. A variant is given the point
-//! that won on its base, and repetitions of its own.
+//! best of some 200 trials of each of four baselines and 20 repetitions.
 
 mod finding;
 
@@ -93,28 +93,27 @@ pub struct Bench<'a> {
 pub struct Outcome {
     /// What was found.
     pub finding: Finding,
-    /// The search; `None` where the point was given.
-    pub search: Option<Run>,
+    /// The best point of each algorithm in the search.
+    pub best: Vec<Winner>,
+    /// The search.
+    pub search: Run,
     /// The repetitions.
     pub repeat: Run,
 }
 
-/// Sets the target of `workload`. `given` is the point that won on the base of a variant.
+/// Sets the target of `workload`. `given` has the best point of each algorithm on the base of a variant;
+/// it is empty for a base.
 pub fn set_target(
     bench: &Bench<'_>,
     procedure: &Procedure,
     workload: &str,
-    given: Option<&Winner>,
+    given: &[Winner],
     report: &mut dyn FnMut(&Event),
 ) -> Result<Outcome, TargetError> {
     let spec = bench.registry.workload(workload)?.spec();
-    let (winner, search) = match given {
-        Some(winner) => (winner.clone(), None),
-        None => {
-            let run = search(bench, procedure, &spec, report)?;
-            (finding::choose(&run, workload)?, Some(run))
-        }
-    };
+    let search = search(bench, procedure, &spec, given, report)?;
+    let best = finding::best_points(&search);
+    let winner = finding::choose(&search, workload)?;
     let algorithm = std::slice::from_ref(&winner.algorithm);
     let mut suite = blank(&spec, algorithm, procedure, procedure.seed + 1)?;
     suite.studies = procedure.seeds;
@@ -125,13 +124,14 @@ pub fn set_target(
     let batch_size = spec.hints.batch_size as u64;
     let finding = Finding::from_runs(
         workload,
-        search.as_ref(),
+        &search,
         &repeat,
         spec.hints.steps * batch_size,
         batch_size,
     )?;
     Ok(Outcome {
         finding,
+        best,
         search,
         repeat,
     })
@@ -141,15 +141,25 @@ fn search(
     bench: &Bench<'_>,
     procedure: &Procedure,
     spec: &WorkloadSpec,
+    given: &[Winner],
     report: &mut dyn FnMut(&Event),
 ) -> Result<Run, TargetError> {
-    let mut suite = blank(spec, &procedure.algorithms, procedure, procedure.seed)?;
-    for name in &procedure.algorithms {
+    let mut algorithms = procedure.algorithms.clone();
+    if !given.is_empty() {
+        algorithms.retain(|name| given.iter().any(|best| best.algorithm == *name));
+    }
+    let mut suite = blank(spec, &algorithms, procedure, procedure.seed)?;
+    for name in &algorithms {
         let space = bench.registry.submission(name)?.search_space();
         let seed = derive(procedure.seed, &["targets", name]);
         let drawn = (0..u64::from(procedure.trials)).map(|i| halton::point(&space, seed, i));
-        let points = std::iter::once(space.default_point()).chain(drawn);
-        let points = points.map(|p| values(&p)).collect();
+        let points: Vec<Point> = match given.iter().find(|best| best.algorithm == *name) {
+            Some(best) => vec![best.point.clone()],
+            None => std::iter::once(space.default_point())
+                .chain(drawn)
+                .collect(),
+        };
+        let points = points.iter().map(values).collect();
         suite.points.insert(spanned(name), points);
     }
     race(bench, &suite, &format!("{}-search", spec.name), report)
@@ -192,9 +202,9 @@ fn blank(
     Ok(suite)
 }
 
-/// Steps of a run of the procedure on a workload whose step hint is `hint`: three quarters of it.
+/// Steps of a run of the procedure on a workload whose step hint is `hint`: half of it.
 pub fn horizon(hint: u64) -> u64 {
-    (hint * 3 / 4).max(1)
+    (hint / 2).max(1)
 }
 
 /// Races a suite into its own folder and reads the records back.

@@ -6,13 +6,14 @@ use std::path::Path;
 use velodrome_harness::contract::WorkloadSpec;
 use velodrome_harness::targets::{Finding, Outcome, Procedure, Repetition};
 use velodrome_results::archive;
-use velodrome_results::run::Run;
 
 /// What a table is made of.
 pub(super) struct Entry<'a> {
     pub spec: &'a WorkloadSpec,
     pub finding: &'a Finding,
     pub procedure: &'a Procedure,
+    /// Whether the search was over the best points on the base.
+    pub given: bool,
 }
 
 impl Entry<'_> {
@@ -47,25 +48,21 @@ impl Entry<'_> {
         let mut text = String::new();
         let winner = &finding.winner;
         // Writing to a string cannot fail.
-        let _ = if finding.searched.is_empty() {
-            writeln!(
-                text,
-                "Set by `velodrome targets`: the point that won on the base workload ({}), {} fresh \
-                 seeds.",
-                winner.algorithm, procedure.seeds
-            )
+        let searched = if self.given {
+            "each at its best point on the base workload".to_string()
         } else {
-            writeln!(
-                text,
-                "Set by `velodrome targets`: {} at the default and {} quasi-random points each, seed \
-                 {}; {} won and was repeated from {} fresh seeds.",
-                procedure.algorithms.join(", "),
-                procedure.trials,
-                procedure.seed,
-                winner.algorithm,
-                procedure.seeds
+            format!(
+                "at the default and {} quasi-random points each, seed {}",
+                procedure.trials, procedure.seed
             )
         };
+        let _ = writeln!(
+            text,
+            "Set by `velodrome targets`: {}, {searched}; {} won and was repeated from {} fresh seeds.",
+            procedure.algorithms.join(", "),
+            winner.algorithm,
+            procedure.seeds
+        );
         let point: Vec<String> = winner
             .point
             .0
@@ -113,12 +110,9 @@ impl Entry<'_> {
     /// Names of the files of records, in the folder of target files.
     fn records(&self) -> Vec<String> {
         let name = &self.finding.workload;
-        let mut names = Vec::new();
-        if !self.finding.searched.is_empty() {
-            names.push(format!("records/{name}.search.parquet"));
-        }
-        names.push(format!("records/{name}.repeat.parquet"));
-        names
+        ["search", "repeat"]
+            .map(|part| format!("records/{name}.{part}.parquet"))
+            .into()
     }
 
     /// Puts the table into `folder/BASE.toml`, in place of an older one, and the records beside it.
@@ -132,9 +126,12 @@ impl Entry<'_> {
         };
         let records = folder.join("records");
         std::fs::create_dir_all(&records).map_err(|e| failure(&records, "create", e))?;
-        let runs: Vec<&Run> = outcome.search.iter().chain([&outcome.repeat]).collect();
         let mut told = String::new();
-        for (name, run) in self.records().iter().zip(runs) {
+        for (name, run) in self
+            .records()
+            .iter()
+            .zip([&outcome.search, &outcome.repeat])
+        {
             archive::write(run, &folder.join(name))?;
             let _ = writeln!(told, "{}", folder.join(name).display());
         }
