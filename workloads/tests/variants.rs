@@ -195,7 +195,7 @@ fn a_difference_names_the_rows_and_forgives_rounding() {
         base: "a".into(),
         attribute: "width".into(),
         parameters: 12,
-        loss: 2.302_585_09,
+        loss: 2.302_591,
     };
     assert_eq!(row.line(), "a_wide\ta\twidth\t12\t2.30259");
     assert_eq!(significant(0.001_234_567_8), "0.00123457");

@@ -29,22 +29,16 @@ pub enum CompareError {
         first: String,
     },
     /// The runs do not race the same things.
-    #[error(
-        "{workload}: field `{field}` is {base} in {base_file}, but {candidate} in {candidate_file}"
-    )]
+    #[error("{workload}: field `{field}` is {base}, but {candidate}")]
     Settings {
         /// The workload.
         workload: String,
         /// The field.
         field: String,
-        /// Its value in the base.
+        /// Its value in the base, and the file.
         base: String,
-        /// The base's file.
-        base_file: String,
-        /// Its value in the candidate.
+        /// Its value in the candidate, and the file.
         candidate: String,
-        /// The candidate's file.
-        candidate_file: String,
     },
     /// The runs come from different machines.
     #[error(
@@ -236,10 +230,8 @@ fn check_settings(base: &Trial, candidate: &Trial) -> Result<(), CompareError> {
         Some((field, in_base, in_candidate)) => Err(CompareError::Settings {
             workload: a.workload.clone(),
             field,
-            base: in_base,
-            base_file: file(base),
-            candidate: in_candidate,
-            candidate_file: file(candidate),
+            base: format!("{in_base} in {}", file(base)),
+            candidate: format!("{in_candidate} in {}", file(candidate)),
         }),
         None => Ok(()),
     }

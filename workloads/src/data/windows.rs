@@ -78,15 +78,16 @@ mod tests {
     #[test]
     fn windows_lie_in_their_range() {
         let tokens: Arc<[u8]> = (0..20).collect();
-        for (range, stride, expected) in [
-            (0..20, 4, 4),
-            (0..17, 4, 4),
-            (0..16, 4, 3),
-            (3..8, 4, 1),
-            (3..7, 4, 0),
-            (3..99, 6, 3),
-            (9..3, 4, 0),
+        for (start, end, stride, expected) in [
+            (0, 20, 4, 4),
+            (0, 17, 4, 4),
+            (0, 16, 4, 3),
+            (3, 8, 4, 1),
+            (3, 7, 4, 0),
+            (3, 99, 6, 3),
+            (9, 3, 4, 0),
         ] {
+            let range = start..end;
             let windows = Windows::new(tokens.clone(), range.clone(), stride, 4);
             assert_eq!(windows.len(), expected, "{range:?}");
             for index in 0..windows.len() {
