@@ -16,7 +16,7 @@ workloads = ["digits_mlp"]
 submissions = ["panics", "not_a_number", "sleeps", "memory_hog", "aborts", "honest"]
 
 [limits]
-stall_seconds = 8
+stall_seconds = 4
 memory_bytes = 1_500_000_000
 
 [overrides.digits_mlp]
