@@ -50,6 +50,8 @@ fn builtin(name: &str, text: &str) -> Result<Suite, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+    use velodrome_harness::contract::Size;
     use velodrome_harness::race;
     use velodrome_harness::registry::Registry;
 
@@ -73,6 +75,27 @@ mod tests {
             let pairs = suite.workloads.len() * suite.submissions.len();
             assert_eq!(plan.trials.len(), pairs * studies * trials);
         }
+    }
+
+    #[test]
+    fn the_suites_of_laptop_size_leave_no_kind_out() {
+        let mut registry = Registry::new();
+        velodrome_workloads::register(&mut registry).unwrap();
+        let specs = registry.workloads().map(|w| w.spec());
+        // A kind for theory is raced on its own.
+        let specs: Vec<_> = specs
+            .filter(|s| s.size == Size::Laptop && s.kind != "theory")
+            .collect();
+        let named = |name| -> BTreeSet<String> {
+            let suite = load(name).unwrap();
+            suite.workloads.iter().map(|w| w.get_ref().clone()).collect()
+        };
+        let all: BTreeSet<String> = specs.iter().map(|s| s.name.clone()).collect();
+        assert_eq!(named("variants"), all);
+        // The digits are for a first minute: images of clothes are the same kind of task.
+        let bases = specs.iter().filter(|s| s.change.is_none());
+        let bases = bases.filter(|s| s.kind != "digits");
+        assert_eq!(named("laptop"), bases.map(|s| s.name.clone()).collect());
     }
 
     #[test]

