@@ -1,6 +1,6 @@
 //! Official logs through the command: forms, exit codes, records and export.
 
-#[path = "../results/tests/logtree/mod.rs"]
+#[path = "../results/tests/results/logtree.rs"]
 mod logtree;
 
 mod common;
