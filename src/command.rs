@@ -1,7 +1,8 @@
 //! The command line: parsing, registration, dispatch.
 
 use crate::commands::{
-    compare, completions, data, export, list, new, report, run, score, targets, trial, verify,
+    adapter, compare, completions, data, export, list, new, report, run, score, targets, trial,
+    verify,
 };
 use crate::console::Console;
 use crate::exit::Exit;
@@ -43,6 +44,7 @@ enum Action {
     List(list::Arguments),
     Verify(verify::Arguments),
     New(new::Arguments),
+    Adapter(adapter::Arguments),
     Data(data::Arguments),
     Targets(targets::Arguments),
     Completions(completions::Arguments),
@@ -165,6 +167,7 @@ fn act(
         Action::List(a) => list::execute(a, registry, console),
         Action::Verify(a) => verify::execute(a, registry, console),
         Action::New(a) => new::execute(a, registry, console),
+        Action::Adapter(a) => adapter::execute(a, console),
         Action::Data(a) => data::execute(a, registry, console),
         Action::Targets(a) => targets::execute(a, registry, console),
         Action::Completions(a) => completions::execute(a, &program(arguments), console),

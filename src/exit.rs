@@ -15,8 +15,8 @@ pub enum Exit {
     /// `run --strict`: the race finished, but a trial diverged, crashed, ran out of memory or
     /// timed out.
     TrialsFailed = 3,
-    /// A record is damaged, or of a version that this one does not read; or an archive of data is not
-    /// the pinned one.
+    /// A record is damaged, or of a version that this one does not read; an archive of data is not
+    /// the pinned one; or the files of an adapter do not agree with each other.
     Damaged = 4,
     /// Another process is racing in the run directory, or fetching into the cache.
     Busy = 5,
@@ -81,7 +81,9 @@ impl Exit {
             Exit::TrialsFailed => {
                 "run --strict: a trial diverged, crashed, ran out of memory or timed out"
             }
-            Exit::Damaged => "a record or data archive is damaged or of an unknown version",
+            Exit::Damaged => {
+                "a record, data archive or adapter is damaged or of an unknown version"
+            }
             Exit::Busy => "another process works in the run directory or in the cache",
             Exit::OtherPlan => "the run directory holds another plan",
             Exit::Io => "a file or folder cannot be read or written",

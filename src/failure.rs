@@ -14,6 +14,7 @@ use velodrome_results::charts::ChartError;
 use velodrome_results::compare::CompareError;
 use velodrome_results::report::ReportError;
 use velodrome_results::tables::TableError;
+use velodrome_submissions::adapters::interchange::InterchangeError;
 use velodrome_workloads::data::fetched::FetchError;
 
 /// An error of a subcommand.
@@ -61,6 +62,9 @@ pub(crate) enum Failure {
     /// The target-setting procedure.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// An adapter.
+    #[error(transparent)]
+    Adapter(#[from] InterchangeError),
     /// Standard output.
     #[error("standard output: cannot write: {0}")]
     Output(io::Error),
@@ -109,6 +113,13 @@ impl Failure {
                 | FetchError::Io { .. }
                 | FetchError::Client { .. }
                 | FetchError::Space { .. } => Exit::Io,
+            },
+            Failure::Adapter(error) => match error {
+                InterchangeError::Io { .. } => Exit::Io,
+                InterchangeError::OtherModel { .. } | InterchangeError::Method { .. } => {
+                    Exit::Usage
+                }
+                _ => Exit::Damaged,
             },
             Failure::Child(_) => Exit::TrialProcess,
             Failure::Record(error) => record(error),

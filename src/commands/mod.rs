@@ -1,5 +1,6 @@
 //! One file per subcommand.
 
+pub(crate) mod adapter;
 pub(crate) mod algoperf;
 pub(crate) mod compare;
 pub(crate) mod completions;

@@ -1,6 +1,8 @@
 //! `velodrome verify`.
 
 mod goldens;
+mod peft;
+mod replayed;
 mod workshop;
 
 use super::Format;
@@ -18,6 +20,7 @@ use std::sync::atomic::Ordering;
 use velodrome_harness::conformance::{self, Check};
 use velodrome_harness::contract::{Batch, ParamInfo, Size, Submission, Workload};
 use velodrome_harness::registry::{Registry, RegistryError, nearest};
+use velodrome_submissions::adapters::{Entry, METHODS, checks};
 use workshop::Workshop;
 
 /// Check that submissions and workloads keep their contract
@@ -32,16 +35,24 @@ Examples:
   velodrome verify                  everything (a minute or two)
   velodrome verify --quick          what takes seconds
   velodrome verify adamw digits_mlp
-  velodrome verify --goldens DIR --format json")]
+  velodrome verify --goldens DIR --format json
+  velodrome verify --adapters           adapters keep what they promise
+  velodrome verify --peft-goldens DIR   adapters as Hugging Face PEFT saves and computes them")]
 pub(crate) struct Arguments {
-    /// Submissions and workloads; where left out, all submissions and the workloads on data in the program
+    /// Submissions and workloads (or adapters); where left out, all submissions and the workloads on data in the program
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Replay the reference trajectories in this folder instead: every `.json` file
     #[arg(long, value_name = "DIR", conflicts_with = "names")]
     goldens: Option<PathBuf>,
+    /// Replay the adapters in this folder instead: every folder in it with Hugging Face PEFT's files
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["names", "goldens"])]
+    peft_goldens: Option<PathBuf>,
+    /// Check the adapters instead: what every method promises of its start, size and gradients
+    #[arg(long, conflicts_with_all = ["goldens", "peft_goldens"])]
+    adapters: bool,
     /// Leave out the checks that race on a real workload, in processes of their own
-    #[arg(long, conflicts_with = "goldens")]
+    #[arg(long, conflicts_with_all = ["goldens", "peft_goldens", "adapters"])]
     quick: bool,
     /// Form of the result
     #[arg(long, value_enum, default_value = "text")]
@@ -61,6 +72,7 @@ struct Row {
 enum Subject {
     Workload(Arc<dyn Workload>),
     Submission(Arc<dyn Submission>),
+    Adapter(&'static Entry),
 }
 
 pub(crate) fn execute(
@@ -71,7 +83,12 @@ pub(crate) fn execute(
     if let Some(folder) = &arguments.goldens {
         return goldens::execute(folder, arguments.format, console);
     }
-    let subjects = if arguments.names.is_empty() {
+    if let Some(folder) = &arguments.peft_goldens {
+        return peft::execute(folder, arguments.format, console);
+    }
+    let subjects = if arguments.adapters {
+        adapters(&arguments.names)?
+    } else if arguments.names.is_empty() {
         let submissions = registry.submissions().cloned().map(Subject::Submission);
         // Larger data may not be at hand; a workload that is named is checked in any case.
         let embedded = |w: &&Arc<dyn Workload>| w.spec().size == Size::Laptop;
@@ -86,7 +103,7 @@ pub(crate) fn execute(
             .map(find)
             .collect::<Result<Vec<_>, _>>()?
     };
-    let workshop = match arguments.quick {
+    let workshop = match arguments.quick || arguments.adapters {
         true => None,
         false => Some(Workshop::open()?),
     };
@@ -145,6 +162,24 @@ fn find(registry: &Registry, name: &str) -> Result<Subject, RegistryError> {
     })
 }
 
+/// The adapters of these names; all where there are none.
+fn adapters(names: &[String]) -> Result<Vec<Subject>, RegistryError> {
+    if names.is_empty() {
+        return Ok(METHODS.iter().map(Subject::Adapter).collect());
+    }
+    let find = |name: &String| {
+        let found = METHODS.iter().find(|e| e.name == name.as_str());
+        found
+            .map(Subject::Adapter)
+            .ok_or_else(|| RegistryError::Unknown {
+                kind: "adapter",
+                name: name.clone(),
+                nearest: nearest(name, METHODS.iter().map(|e| e.name)),
+            })
+    };
+    names.iter().map(find).collect()
+}
+
 fn check(subject: &Subject, registry: &Registry, workshop: Option<&Workshop>) -> Vec<Row> {
     let (kind, name, checks) = match subject {
         Subject::Submission(s) => (
@@ -153,6 +188,7 @@ fn check(subject: &Subject, registry: &Registry, workshop: Option<&Workshop>) ->
             submission(s.as_ref(), registry, workshop),
         ),
         Subject::Workload(w) => ("workload", w.spec().name, guarded(|| workload(w.as_ref()))),
+        Subject::Adapter(e) => ("adapter", e.name.to_string(), guarded(|| checks::check(e))),
     };
     let row = |check: Check| Row {
         kind,
@@ -292,6 +328,15 @@ mod tests {
         assert_eq!(checks.len(), 1);
         assert!(!checks[0].passed);
         assert_eq!(checks[0].message, "at step 7");
+    }
+
+    #[test]
+    fn adapters_are_found_by_name() {
+        assert_eq!(adapters(&[]).unwrap().len(), METHODS.len());
+        let found = adapters(&["oft".to_string()]).unwrap();
+        assert!(matches!(found.as_slice(), [Subject::Adapter(e)] if e.name == "oft"));
+        let error = adapters(&["dorra".to_string()]).err().unwrap().to_string();
+        assert!(error.contains("did you mean `dora`?"), "{error}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Velodrome's submissions: training algorithms, each with its search space and its manual.
 //!
-//! One file per submission, grouped by what it changes: [`optimizers`] (the update rule),
+//! One file per submission, grouped by what it changes: [`optimizers`] (the update rule), [`adapters`]
+//! (factors beside frozen weights),
 //! [`averaging`] (the weights that are evaluated), [`compression`] (how the state is stored),
 //! [`objectives`] (what is minimised), [`self_tuning`] (what learns hyperparameters or reparameterisations beside the weights).
 //! [`schedules`] holds learning rates as functions of the step, [`fused`] what turns an elementwise
@@ -16,6 +17,7 @@
 // `#[derive(RecordState)]` refers to `Vec` by `alloc`.
 extern crate alloc;
 
+pub mod adapters;
 pub mod averaging;
 pub mod bowl;
 pub mod common;

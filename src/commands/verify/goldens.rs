@@ -1,6 +1,6 @@
 //! `velodrome verify --goldens`: reference trajectories of a folder, replayed.
 
-use super::panic_message;
+use super::replayed::{self, Replayed, caught, error_cell, finite};
 use crate::commands::Format;
 use crate::console::Console;
 use crate::exit::Exit;
@@ -8,8 +8,7 @@ use crate::failure::Failure;
 use burn::tensor::Device;
 use serde::Serialize;
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use velodrome_harness::conformance::Check;
 use velodrome_harness::conformance::golden::{Golden, Replay};
 use velodrome_harness::registry::nearest;
@@ -34,85 +33,52 @@ struct Row {
     message: String,
 }
 
+impl Replayed for Row {
+    const CASES: &'static str = "golden files";
+    const HEADER: &'static [&'static str] = &["file", "optimizer", "largest error", "of tolerance"];
+
+    fn passed(&self) -> bool {
+        self.passed
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let share = self.share_of_tolerance;
+        vec![
+            self.file.clone(),
+            self.optimizer.clone().unwrap_or_else(|| "-".into()),
+            error_cell(self.max_error),
+            share.map_or_else(|| "-".into(), |x| format!("{:.0} %", 100.0 * x)),
+        ]
+    }
+
+    fn message(&self) -> &str {
+        &self.message
+    }
+}
+
 /// Replays all `.json` files of `folder`.
 pub(super) fn execute(
     folder: &Path,
     format: Format,
     console: &mut Console,
 ) -> Result<Exit, Failure> {
-    let files = files(folder)?;
-    if files.is_empty() {
-        return Err(Failure::Usage(format!(
-            "{}: holds no golden files (*.json)",
-            folder.display()
-        )));
-    }
+    let golden = |path: &Path| path.is_file() && path.extension().is_some_and(|e| e == "json");
+    let files = replayed::cases(folder, "holds no golden files (*.json)", golden)?;
     let rows: Vec<Row> = files.iter().map(|file| row(file)).collect();
-    let failed = rows.iter().filter(|r| !r.passed).count();
-    match format {
-        Format::Json => console.print_json(&rows)?,
-        Format::Text => {
-            let header = ["", "file", "optimizer", "largest error", "of tolerance"];
-            let cells = rows.iter().map(cells).collect();
-            let table = console.table(&header, cells);
-            console.print(table)?;
-            for row in rows.iter().filter(|r| !r.message.is_empty()) {
-                let about = row.message.strip_prefix(&format!("{}: ", row.file));
-                let about = about.unwrap_or(&row.message);
-                console.print(format!("{}: {about}\n", row.file))?;
-            }
-        }
-    }
-    if failed > 0 {
-        console.note(format!("{failed} of {} golden files failed", rows.len()));
-        return Ok(Exit::CheckFailed);
-    }
-    console.note(format!("all {} golden files passed", rows.len()));
-    Ok(Exit::Ok)
-}
-
-fn cells(row: &Row) -> Vec<String> {
-    let number = |x: Option<f64>| x.map_or_else(|| "-".into(), |x| format!("{x:.1e}"));
-    let share = row.share_of_tolerance;
-    vec![
-        if row.passed { "ok" } else { "FAIL" }.into(),
-        row.file.clone(),
-        row.optimizer.clone().unwrap_or_else(|| "-".into()),
-        number(row.max_error),
-        share.map_or_else(|| "-".into(), |x| format!("{:.0} %", 100.0 * x)),
-    ]
-}
-
-/// The `.json` files of a folder, by name.
-fn files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let fault = |e| Failure::io(folder, "read", e);
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).map_err(fault)? {
-        let path = entry.map_err(fault)?.path();
-        if path.is_file() && path.extension().is_some_and(|e| e == "json") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
+    replayed::report(&rows, format, console)
 }
 
 fn row(path: &Path) -> Row {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
     let mut row = Row {
-        file: name.into_owned(),
+        file: replayed::name(path),
         optimizer: None,
         max_error: None,
         share_of_tolerance: None,
         passed: false,
         message: String::new(),
     };
-    // A panic of the code under test is a file that failed, not the end of the others.
-    let outcome = catch_unwind(AssertUnwindSafe(|| replay(path, &mut row.optimizer)));
-    let outcome = outcome.unwrap_or_else(|payload| Err(panic_message(payload.as_ref())));
-    match outcome {
+    match caught(|| replay(path, &mut row.optimizer)) {
         Ok(replay) => {
-            let finite = |x: f64| x.is_finite().then_some(x);
             row.max_error = finite(replay.max_error);
             row.share_of_tolerance = finite(replay.share_of_tolerance);
             row.passed = replay.first_miss.is_none();
