@@ -1,6 +1,10 @@
 //! Two runs and the verdict.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod edges;
+mod forms;
+mod rates;
 
 use common::{TrialBuilder, run};
 use velodrome_results::compare::{
