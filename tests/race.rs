@@ -70,6 +70,9 @@ fn a_crash_of_the_candidate_ends_the_race_at_once() {
         std::fs::read(dir.path().join("race/race.json")).unwrap(),
         before
     );
+    // Its verdict is not that of another program.
+    let (_, err, code) = finish(&mut race(dir.path(), ["calm", "calm"], 40));
+    assert_eq!(code, 6, "{err}");
 }
 
 #[test]

@@ -132,6 +132,45 @@ impl Default for CompareOptions {
     }
 }
 
+impl CompareOptions {
+    /// Whether each option lies in its range.
+    ///
+    /// # Errors
+    /// [`CompareError::Option`], which names the first that does not.
+    pub fn check(&self) -> Result<(), CompareError> {
+        let between = |option, found: f64| {
+            if found > 0.0 && found < 1.0 {
+                return Ok(());
+            }
+            let expected = "between 0 and 1";
+            Err(CompareError::Option {
+                option,
+                found,
+                expected,
+            })
+        };
+        between("family_error", self.family_error)?;
+        between("confidence", self.confidence)?;
+        for (option, found) in [
+            ("learning", self.learning),
+            ("speed", self.speed),
+            ("drift", self.drift),
+            ("memory", self.memory),
+            ("peak", self.peak),
+        ] {
+            if !(found >= 0.0 && found.is_finite()) {
+                let expected = "a share of at least 0";
+                return Err(CompareError::Option {
+                    option,
+                    found,
+                    expected,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The answer to one question about a row, or about all rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
@@ -262,7 +301,7 @@ pub fn compare(
     candidate: &Run,
     options: &CompareOptions,
 ) -> Result<Comparison, CompareError> {
-    pairs::check_options(options)?;
+    options.check()?;
     let paired = pairs::pair(base, candidate, options)?;
     Ok(judge::judge(paired, options))
 }

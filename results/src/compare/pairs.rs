@@ -150,39 +150,6 @@ fn seeds(trial: &Trial) -> SeedKey {
     [seeds.data, seeds.model, seeds.algorithm]
 }
 
-pub(super) fn check_options(options: &CompareOptions) -> Result<(), CompareError> {
-    let between = |option, found: f64| {
-        if found > 0.0 && found < 1.0 {
-            return Ok(());
-        }
-        let expected = "between 0 and 1";
-        Err(CompareError::Option {
-            option,
-            found,
-            expected,
-        })
-    };
-    between("family_error", options.family_error)?;
-    between("confidence", options.confidence)?;
-    for (option, found) in [
-        ("learning", options.learning),
-        ("speed", options.speed),
-        ("drift", options.drift),
-        ("memory", options.memory),
-        ("peak", options.peak),
-    ] {
-        if !(found >= 0.0 && found.is_finite()) {
-            let expected = "a share of at least 0";
-            return Err(CompareError::Option {
-                option,
-                found,
-                expected,
-            });
-        }
-    }
-    Ok(())
-}
-
 /// The trials that count, by row.
 fn rows<'a>(run: &'a Run, side: &str, notes: &mut Vec<Note>) -> Result<Rows<'a>, CompareError> {
     if let Some((_, first)) = run.damaged.first() {

@@ -84,6 +84,12 @@ pub(crate) fn execute(arguments: Arguments, console: &mut Console) -> Result<Exi
             "--allowance takes more than 0 seconds".into(),
         ));
     }
+    let options = CompareOptions {
+        // Trials in turn share what the machine does.
+        drift: 0.0,
+        ..arguments.limits.options()
+    };
+    options.check()?;
     let builds = arguments
         .out
         .clone()
@@ -100,9 +106,10 @@ pub(crate) fn execute(arguments: Arguments, console: &mut Console) -> Result<Exi
     let mut words = arguments.selection.words();
     words.push(format!("--studies={}", arguments.studies));
     let plans = [side::plan(&base, &words)?, side::plan(&candidate, &words)?];
+    let names = [plans[0].name(&base), plans[1].name(&candidate)];
     let folder = arguments.out.clone().unwrap_or_else(|| {
         let suite = format!("race-{}", plans[0].suite);
-        PathBuf::from("runs").join(folder_name(&suite, &[&plans[0].hash, &plans[1].hash]))
+        PathBuf::from("runs").join(folder_name(&suite, &[&names[0], &names[1]]))
     });
     std::fs::create_dir_all(&folder).map_err(|e| Failure::io(&folder, "create", e))?;
     let _lock = Lock::acquire(&folder, std::time::Duration::ZERO)
@@ -114,13 +121,9 @@ pub(crate) fn execute(arguments: Arguments, console: &mut Console) -> Result<Exi
     let mut race = Race {
         sides: [side("base", base), side("candidate", candidate)],
         seed: plan.seed,
-        state: State::open(&folder, pairs)?,
+        state: State::open(&folder, names, pairs)?,
         trials: plan.trials,
-        options: CompareOptions {
-            // Trials in turn share what the machine does.
-            drift: 0.0,
-            ..arguments.limits.options()
-        },
+        options,
         allowance: arguments.allowance.unwrap_or(f64::INFINITY),
         folder,
     };

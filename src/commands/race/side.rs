@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use velodrome_harness::race::fingerprint::sha256_of;
 use velodrome_results::TrialRecord;
 use velodrome_results::run::{Run, trial_dir};
 
@@ -26,6 +27,18 @@ pub(super) struct PlanOf {
 pub(super) struct Planned {
     pub id: String,
     pub study: u32,
+}
+
+impl PlanOf {
+    /// A hash of the plan and of the file of `program`, which may be a script around the program whose
+    /// hash the plan knows.
+    pub(super) fn name(&self, program: &Path) -> String {
+        // A program that is found by its name alone has no file to read.
+        let own = sha256_of(program).unwrap_or_default();
+        let hash = own.get(..8).unwrap_or_default();
+        let plan = self.hash.get(..8).unwrap_or(&self.hash);
+        format!("{plan}{hash}")
+    }
 }
 
 /// A program and its run folder.
