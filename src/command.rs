@@ -1,8 +1,8 @@
 //! The command line: parsing, registration, dispatch.
 
 use crate::commands::{
-    adapter, compare, completions, data, export, list, new, report, run, score, targets, trial,
-    verify,
+    adapter, compare, completions, data, export, history, list, new, race, report, run, score,
+    targets, trial, verify,
 };
 use crate::console::Console;
 use crate::exit::Exit;
@@ -39,6 +39,8 @@ enum Action {
     Run(run::Arguments),
     Score(score::Arguments),
     Compare(compare::Arguments),
+    Race(race::Arguments),
+    History(history::Arguments),
     Report(report::Arguments),
     Export(export::Arguments),
     List(list::Arguments),
@@ -162,6 +164,8 @@ fn act(
         Action::Run(a) => run::execute(a, registry, &words(arguments), console),
         Action::Score(a) => score::execute(a, console),
         Action::Compare(a) => compare::execute(a, console),
+        Action::Race(a) => race::execute(a, console),
+        Action::History(a) => history::execute(a, console),
         Action::Report(a) => report::execute(a, console),
         Action::Export(a) => export::execute(a, console),
         Action::List(a) => list::execute(a, registry, console),

@@ -33,7 +33,11 @@ fn the_help_lists_every_exit_code() {
 #[test]
 fn wrong_command_lines_are_usage_errors() {
     for line in [
+        "rase",
         "race",
+        "race --base x",
+        "race --base x --candidate y --base-rev z",
+        "race --base x --candidate y --allowance 0",
         "run --shard 0/3",
         "run --shard 4/3",
         "run --studies 0",

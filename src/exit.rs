@@ -30,11 +30,12 @@ pub enum Exit {
     NoBoard = 9,
     /// `score --algoperf --strict`: the logs hold something that the rules forbid.
     Forbidden = 10,
-    /// `compare`: the candidate is worse.
+    /// `compare`, `race`: the candidate is worse.
     Regressed = 11,
-    /// `compare`: too few runs, or too much scatter, to say.
+    /// `compare`, `race`: too few runs, or too much scatter, to say.
     Inconclusive = 12,
-    /// `compare`: the runs cannot be compared.
+    /// `compare`, `race`: the runs cannot be compared, or a revision does not build; `history`: not with
+    /// what is there.
     Incomparable = 13,
     /// A fault in Velodrome itself.
     Internal = 70,
@@ -90,9 +91,11 @@ impl Exit {
             Exit::Device => "the device is not in this build or not on this machine",
             Exit::NoBoard => "the runs cannot share a board, or hold nothing to score",
             Exit::Forbidden => "score --strict: the logs hold something that the rules forbid",
-            Exit::Regressed => "compare: the candidate is worse than the base",
-            Exit::Inconclusive => "compare: too few runs, or too much scatter, to say",
-            Exit::Incomparable => "compare: the runs cannot be compared",
+            Exit::Regressed => "compare, race: the candidate is worse than the base",
+            Exit::Inconclusive => "compare, race: too few runs, or too much scatter, to say",
+            Exit::Incomparable => {
+                "compare, race, history: the runs cannot be compared, or a revision does not build"
+            }
             Exit::Internal => "a fault in Velodrome itself",
             Exit::TrialProcess => "a trial's own process could not do its work; only `run` sees it",
             Exit::Interrupted => "interrupted; the same command continues",

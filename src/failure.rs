@@ -2,6 +2,7 @@
 
 use crate::exit::Exit;
 use std::io;
+use std::path::PathBuf;
 use velodrome_harness::race::{
     ChildError, DeviceError, LockError, PlanError, RaceError, SuiteError,
 };
@@ -12,6 +13,7 @@ use velodrome_results::algoperf::LogError;
 use velodrome_results::assemble::AssembleError;
 use velodrome_results::charts::ChartError;
 use velodrome_results::compare::CompareError;
+use velodrome_results::history::HistoryError;
 use velodrome_results::report::ReportError;
 use velodrome_results::tables::TableError;
 use velodrome_submissions::adapters::interchange::InterchangeError;
@@ -47,6 +49,27 @@ pub(crate) enum Failure {
     /// Runs without a verdict.
     #[error(transparent)]
     Compare(#[from] CompareError),
+    /// A history.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// A program that could not race its side.
+    #[error("{}: {message}", program.display())]
+    Side {
+        /// The program.
+        program: PathBuf,
+        /// What its exit code stands for.
+        exit: Exit,
+        /// What it said.
+        message: String,
+    },
+    /// A git revision that does not build.
+    #[error("revision {revision} does not build; its sources are in {}", place.display())]
+    Build {
+        /// The revision.
+        revision: String,
+        /// Its working tree.
+        place: PathBuf,
+    },
     /// Official logs.
     #[error(transparent)]
     Logs(#[from] LogError),
@@ -128,6 +151,16 @@ impl Failure {
                 CompareError::Damaged { .. } => Exit::Damaged,
                 _ => Exit::Incomparable,
             },
+            Failure::History(error) => match error {
+                HistoryError::Record(error) => record(error),
+                HistoryError::Table(TableError::Record(error)) => record(error),
+                HistoryError::Table(_) => Exit::Internal,
+                HistoryError::Unfinished { .. }
+                | HistoryError::Twice { .. }
+                | HistoryError::OtherSeries { .. } => Exit::Incomparable,
+            },
+            Failure::Side { exit, .. } => *exit,
+            Failure::Build { .. } => Exit::Incomparable,
             Failure::Assemble(_) => Exit::NoBoard,
             Failure::Logs(error) => logs(error),
             Failure::Table(TableError::Record(error)) => record(error),

@@ -38,7 +38,9 @@ mod failure;
 mod interrupt;
 mod outputs;
 mod reporters;
+mod selection;
 mod suites;
+mod verdict;
 
 pub use burn;
 pub use command::Command;

@@ -88,7 +88,11 @@ mod tests {
             .collect();
         let named = |name| -> BTreeSet<String> {
             let suite = load(name).unwrap();
-            suite.workloads.iter().map(|w| w.get_ref().clone()).collect()
+            suite
+                .workloads
+                .iter()
+                .map(|w| w.get_ref().clone())
+                .collect()
         };
         let all: BTreeSet<String> = specs.iter().map(|s| s.name.clone()).collect();
         assert_eq!(named("variants"), all);

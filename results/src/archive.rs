@@ -13,6 +13,8 @@ use crate::record::{RUN_FORMAT, RunRecord, TRIAL_FORMAT, TrialRecord};
 use crate::run::{Run, Trial, trial_dir};
 use crate::tables::{Frame, TableError};
 use polars::prelude::{DataFrame, ParquetCompression, ParquetReader, ParquetWriter, SerReader};
+use rayon::prelude::*;
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 
@@ -91,32 +93,25 @@ pub fn read(path: &Path) -> Result<Run, RecordError> {
         Ok(strings.iter().map(|s| s.map(str::to_string)).collect())
     };
     let (kinds, records, evals) = (column("kind")?, column("record")?, column("evals")?);
-    let mut run = None;
-    let mut trials = Vec::new();
-    for (n, ((kind, record), evals)) in kinds.into_iter().zip(records).zip(evals).enumerate() {
-        // Errors of a row point into the file as into a folder.
-        let place = path.join(format!("row {n}"));
-        let record = record.unwrap_or_default();
-        match kind.as_deref() {
-            Some("run") => {
-                let place = place.join("record");
-                run = Some(parse_versioned::<RunRecord>(&place, &record, RUN_FORMAT)?);
-            }
-            Some("trial") => {
-                let record: TrialRecord =
-                    parse_versioned(&place.join("record"), &record, TRIAL_FORMAT)?;
-                let evals = log::parse(&place.join("evals"), evals.unwrap_or_default().as_bytes())?;
-                trials.push(Trial::new(trial_dir(path, &record.id), record, evals)?);
-            }
-            other => {
-                let message = format!("column `kind` is {other:?}, not `run` or `trial`");
-                return Err(RecordError::damaged(&place, None, message));
+    let rows: Vec<_> = kinds.into_iter().zip(records).zip(evals).collect();
+    let parsed = rows.into_par_iter().enumerate();
+    let parsed: Vec<Result<Part, RecordError>> = parsed
+        .map(|(n, ((kind, record), evals))| {
+            let (record, evals) = (record.unwrap_or_default(), evals.unwrap_or_default());
+            part(path, n, kind.as_deref(), &record, &evals)
+        })
+        .collect();
+    let (mut run, mut trials) = (None, HashMap::new());
+    for part in parsed {
+        match part? {
+            Part::Run(record) => run = Some(*record),
+            Part::Trial(trial) => {
+                trials.insert(trial.record.id.clone(), *trial);
             }
         }
     }
     let record =
         run.ok_or_else(|| RecordError::damaged(path, None, "there is no row for the run"))?;
-    let mut found: Vec<Option<Trial>> = trials.into_iter().map(Some).collect();
     let mut run = Run {
         path: path.to_path_buf(),
         record,
@@ -125,16 +120,47 @@ pub fn read(path: &Path) -> Result<Run, RecordError> {
         damaged: Vec::new(),
     };
     for (id, _) in &run.record.trials {
-        let mut slots = found.iter_mut();
-        let slot = slots.find(|t| t.as_ref().is_some_and(|t| t.record.id == *id));
-        match slot.and_then(Option::take) {
+        match trials.remove(id) {
             Some(trial) => run.trials.push(trial),
             None => run.missing.push(id.clone()),
         }
     }
-    if let Some(stranger) = found.into_iter().flatten().next() {
-        let message = format!("trial {} is not in the run's plan", stranger.record.id);
+    if let Some(stranger) = trials.into_keys().min() {
+        let message = format!("trial {stranger} is not in the run's plan");
         return Err(RecordError::damaged(path, None, message));
     }
     Ok(run)
+}
+
+/// What one row holds.
+enum Part {
+    Run(Box<RunRecord>),
+    Trial(Box<Trial>),
+}
+
+fn part(
+    path: &Path,
+    n: usize,
+    kind: Option<&str>,
+    record: &str,
+    evals: &str,
+) -> Result<Part, RecordError> {
+    // Errors of a row point into the file as into a folder.
+    let place = path.join(format!("row {n}"));
+    match kind {
+        Some("run") => {
+            let record = parse_versioned(&place.join("record"), record, RUN_FORMAT)?;
+            Ok(Part::Run(Box::new(record)))
+        }
+        Some("trial") => {
+            let record: TrialRecord = parse_versioned(&place.join("record"), record, TRIAL_FORMAT)?;
+            let evals = log::parse(&place.join("evals"), evals.as_bytes())?;
+            let trial = Trial::new(trial_dir(path, &record.id), record, evals)?;
+            Ok(Part::Trial(Box::new(trial)))
+        }
+        other => {
+            let message = format!("column `kind` is {other:?}, not `run` or `trial`");
+            Err(RecordError::damaged(&place, None, message))
+        }
+    }
 }

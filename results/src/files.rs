@@ -5,7 +5,10 @@ use serde::Serialize;
 use std::path::Path;
 
 /// Reads a JSON file whose member `format` must be `expected`.
-pub(crate) fn read_versioned<T: serde::de::DeserializeOwned>(
+///
+/// # Errors
+/// [`RecordError`], which names the file, and the line where the content is wrong.
+pub fn read_versioned<T: serde::de::DeserializeOwned>(
     path: &Path,
     expected: &'static str,
 ) -> Result<T, RecordError> {
@@ -19,9 +22,14 @@ pub(crate) fn parse_versioned<T: serde::de::DeserializeOwned>(
     text: &str,
     expected: &'static str,
 ) -> Result<T, RecordError> {
-    let value: serde_json::Value = serde_json::from_str(text)
+    /// The member that tells whether the others can be read; skipping the rest is quick.
+    #[derive(serde::Deserialize)]
+    struct Head {
+        format: Option<serde_json::Value>,
+    }
+    let head: Head = serde_json::from_str(text)
         .map_err(|e| RecordError::damaged(path, e.line(), format!("not valid JSON: {e}")))?;
-    match value.get("format").and_then(|f| f.as_str()) {
+    match head.format.as_ref().and_then(|f| f.as_str()) {
         Some(found) if found == expected => {}
         Some(found) => {
             return Err(RecordError::Version {

@@ -13,6 +13,7 @@
 //! - [`assemble`]: from runs to a board.
 //! - [`algoperf`]: the official AlgoPerf logs, read and scored; our records in their layout.
 //! - [`compare`]: two runs, before and after a change, and the verdict.
+//! - [`history`]: what each commit needed, and where that changed.
 //! - [`tables`], [`render`]: Parquet and CSV tables; the board as text.
 //! - [`charts`]: performance profile, times to target and validation curves, as PNG and SVG.
 //! - [`report`]: one self-contained HTML page.
@@ -26,6 +27,7 @@ pub mod charts;
 pub mod compare;
 pub mod error;
 mod files;
+pub mod history;
 pub mod log;
 pub mod measures;
 pub mod record;
@@ -34,6 +36,7 @@ pub mod report;
 pub mod run;
 pub mod score;
 pub mod tables;
+mod xml;
 
 pub use error::RecordError;
 pub use record::{

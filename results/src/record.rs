@@ -4,8 +4,7 @@
 //! an evaluation at step 0 precedes training.
 
 use crate::error::RecordError;
-use crate::files::read_versioned;
-pub use crate::files::{write_atomic, write_json};
+pub use crate::files::{read_versioned, write_atomic, write_json};
 use crate::measures::{self, Measures};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -394,6 +393,9 @@ pub struct TrialRecord {
     pub eval_every_seconds: f64,
     /// Machine and build.
     pub fingerprint: Fingerprint,
+    /// When it was started first: seconds since the beginning of 1970 (UTC), by the system's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<f64>,
     /// How it stands.
     pub status: Status,
     /// What ended it.

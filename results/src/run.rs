@@ -12,6 +12,7 @@
 use crate::error::RecordError;
 use crate::log;
 use crate::record::{EvalRecord, RunRecord, Status, TrialRecord};
+use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
 /// A trial with its evaluations.
@@ -99,15 +100,17 @@ impl Run {
             missing: Vec::new(),
             damaged: Vec::new(),
         };
-        for (id, _) in &run.record.trials {
+        // A run of thousands of trials is thousands of files: all processors read.
+        let found = run.record.trials.par_iter().map(|(id, _)| {
             let dir = trial_dir(path, id);
-            if !dir.join("trial.json").exists() {
-                run.missing.push(id.clone());
-                continue;
-            }
-            match Trial::read(&dir) {
-                Ok(trial) => run.trials.push(trial),
-                Err(error) => run.damaged.push((id.clone(), error)),
+            dir.join("trial.json").exists().then(|| Trial::read(&dir))
+        });
+        let found: Vec<Option<Result<Trial, RecordError>>> = found.collect();
+        for ((id, _), found) in run.record.trials.iter().zip(found) {
+            match found {
+                None => run.missing.push(id.clone()),
+                Some(Ok(trial)) => run.trials.push(trial),
+                Some(Err(error)) => run.damaged.push((id.clone(), error)),
             }
         }
         Ok(run)

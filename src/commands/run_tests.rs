@@ -1,5 +1,9 @@
 use super::*;
+use crate::suites;
 use clap::Parser;
+use toml::Spanned;
+use velodrome_harness::contract::Ruleset;
+use velodrome_harness::race::Suite;
 
 #[derive(Parser)]
 struct Line {
@@ -22,11 +26,7 @@ fn registry() -> Registry {
 /// The suite that `run LINE` races.
 fn suite(line: &str) -> Result<Suite, Failure> {
     let arguments = parse(line);
-    let wanted = arguments.suite.as_deref();
-    let wanted = wanted.or(arguments.suite_option.as_deref());
-    let mut suite = suites::load(wanted.unwrap_or("quick"))?;
-    arguments.adjust(&mut suite, &registry())?;
-    Ok(suite)
+    arguments.selection.suite(arguments.studies, &registry())
 }
 
 fn names(list: &[Spanned<String>]) -> Vec<&str> {

@@ -99,6 +99,7 @@ pub fn timeless_evals(dir: &Path) -> Vec<(String, Vec<EvalRecord>)> {
 /// A record without what depends on seconds, memory and interruptions.
 pub fn timeless_record(record: &TrialRecord) -> TrialRecord {
     let mut record = record.clone();
+    record.started = None;
     let outcome = &mut record.outcome;
     outcome.clock = Default::default();
     outcome.step_times = Default::default();

@@ -23,6 +23,9 @@ enum Vice {
     KeepsInProgram,
     /// Learns at a rate that depends on the number of its process.
     ProcessNumber,
+    /// What the variable `VELODROME_TEST_MOOD` says: `panic` in the first step, `slow` by half,
+    /// `hungry` for state; nothing else.
+    Mood,
     /// Nothing: plain gradient descent.
     None,
 }
@@ -43,6 +46,7 @@ impl Submission for Rider {
             Vice::Thread => "second_thread",
             Vice::KeepsInProgram => "keeps_in_program",
             Vice::ProcessNumber => "process_number",
+            Vice::Mood => "moody",
             Vice::None => "honest",
         };
         Description {
@@ -77,6 +81,10 @@ impl Submission for Rider {
             learning_rate: context.point.get("learning_rate")?,
             pace: 1.0,
             hoard: Vec::new(),
+            mood: match self.0 {
+                Vice::Mood => std::env::var("VELODROME_TEST_MOOD").unwrap_or_default(),
+                _ => String::new(),
+            },
         }))
     }
 }
@@ -86,6 +94,7 @@ struct Riding {
     learning_rate: f64,
     pace: f64,
     hoard: Vec<Vec<u8>>,
+    mood: String,
 }
 
 impl Algorithm for Riding {
@@ -95,6 +104,8 @@ impl Algorithm for Riding {
         batch: &Batch,
         context: &StepContext,
     ) -> Result<(), SubmissionError> {
+        let began = Instant::now();
+        assert!(self.mood != "panic", "lost a wheel");
         match (self.vice, context.step + 1) {
             (Vice::Panic, 7) => panic!("lost a wheel"),
             (Vice::NotANumber, 3) => trainee.map(|_, v| v.mul_scalar(f64::NAN)),
@@ -127,10 +138,21 @@ impl Algorithm for Riding {
             Some(gradient) => value - gradient.mul_scalar(rate),
             None => value,
         });
+        if self.mood == "slow" {
+            let end = Instant::now() + began.elapsed() / 2;
+            while Instant::now() < end {
+                std::hint::spin_loop();
+            }
+        }
         Ok(())
     }
 
-    fn save(&self, _state: &mut State) -> Result<(), SubmissionError> {
+    fn save(&self, state: &mut State) -> Result<(), SubmissionError> {
+        if let Vice::Mood = self.vice {
+            let size = if self.mood == "hungry" { 120 } else { 100 };
+            let hoard = Tensor::<1>::zeros([size], &Device::default());
+            state.put_tensors("hoard", &[hoard])?;
+        }
         if let Vice::KeepsInProgram = self.vice {
             PACE.store(self.pace.to_bits(), Ordering::SeqCst);
         }
@@ -155,6 +177,7 @@ fn main() -> ExitCode {
         .submission(Rider(Vice::Thread))
         .submission(Rider(Vice::KeepsInProgram))
         .submission(Rider(Vice::ProcessNumber))
+        .submission(Rider(Vice::Mood))
         .submission(Rider(Vice::None))
         .run()
 }

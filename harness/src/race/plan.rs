@@ -156,6 +156,8 @@ pub fn plan(suite: &Suite, registry: &Registry) -> Result<Plan, PlanError> {
             }
         }
     }
+    // Study by study, so that a machine that slows down does it to every row alike.
+    trials.sort_by_key(|trial| trial.study);
     Ok(Plan {
         suite: suite.name.clone(),
         ruleset: suite.ruleset,
@@ -327,6 +329,7 @@ fn blank(
         },
         budget,
         fingerprint: velodrome_results::Fingerprint::default(),
+        started: None,
         status: Status::Running,
         ended_by: None,
         reason: None,

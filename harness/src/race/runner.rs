@@ -8,7 +8,7 @@ use super::runner_scan::{Standing, merge_run_record, scan};
 use super::watch::{End, Watch};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use velodrome_results::log;
 use velodrome_results::run::trial_dir;
 use velodrome_results::{EndedBy, RecordError, Status, TrialRecord};
@@ -153,7 +153,9 @@ fn race_one(
                 .map_err(|e| RecordError::io(&seat.dir, "remove", e))?;
         }
         std::fs::create_dir_all(&seat.dir).map_err(|e| RecordError::io(&seat.dir, "create", e))?;
-        planned.write(&record_path)?;
+        let mut record = planned.clone();
+        record.started = unix_seconds();
+        record.write(&record_path)?;
     }
     let resumed = super::trial::Trial::checkpoint_path(&seat.dir).exists();
     report(&Event::TrialStarted {
@@ -230,6 +232,12 @@ fn race_one(
         reason: record.reason,
     });
     Ok(status)
+}
+
+/// The time, to the millisecond; `None` where the system's clock stands before 1970.
+fn unix_seconds() -> Option<f64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    Some(now.as_millis() as f64 / 1000.0)
 }
 
 /// Closes the record of a trial whose process could not do it itself, from what it left.

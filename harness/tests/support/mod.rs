@@ -302,6 +302,7 @@ pub fn planned(workload: &FakeWorkload) -> TrialRecord {
         step_hint: None,
         eval_every_seconds: 0.0,
         fingerprint: Fingerprint::default(),
+        started: None,
         status: Status::Running,
         ended_by: None,
         reason: None,

@@ -141,6 +141,7 @@ impl Logs {
             step_hint: None,
             eval_every_seconds: metadata.eval_period.unwrap_or(0.0),
             fingerprint: fingerprint(&metadata, folder.framework),
+            started: None,
             status: trial.status,
             ended_by: Some(match trial.status {
                 Status::Reached => EndedBy::Target,

@@ -9,9 +9,11 @@
 //! and targets) and without yellow (hardly visible on white).
 
 mod axis;
+mod changes;
 mod clip;
 mod curves;
 mod frame;
+mod history;
 mod lines;
 mod palette;
 mod pen;
@@ -21,7 +23,9 @@ mod shapes;
 mod times;
 
 use crate::board::Board;
+use crate::compare::{Comparison, Question};
 use crate::error::RecordError;
+use crate::history::Series;
 use crate::run::Trial;
 use palette::Palette;
 use picture::Picture;
@@ -90,6 +94,46 @@ pub fn write_all(board: &Board, trials: &[&Trial], dir: &Path) -> Result<Vec<Pat
         write(&curves, dir, &name, &mut files)?;
     }
     Ok(files)
+}
+
+/// Writes the changes of a comparison into `dir` (made if missing): one `changes.QUESTION` for each
+/// question that was answered, as `.png` and `.svg`. Returns the files. Changes are shares of the base
+/// in per cent.
+///
+/// # Errors
+/// [`ChartError`] of the first chart that fails; the charts before it stay.
+pub fn write_changes(found: &Comparison, dir: &Path) -> Result<Vec<PathBuf>, ChartError> {
+    std::fs::create_dir_all(dir).map_err(|e| RecordError::io(dir, "create", e))?;
+    let mut files = Vec::new();
+    for question in Question::ALL {
+        // Widths of words are measured, so the font comes first.
+        pen::register_font()?;
+        let picture = changes::Changes::new(found, question);
+        if !picture.is_empty() {
+            write(&picture, dir, &format!("changes.{question}"), &mut files)?;
+        }
+    }
+    Ok(files)
+}
+
+/// Writes one metric of a history, with its steps, to `path`: as SVG where the name ends so, else as
+/// PNG. `unit` stands at the axis; several series are shown as shares of their first values.
+///
+/// # Errors
+/// [`ChartError`] when the picture cannot be drawn or written.
+pub fn write_history(
+    series: &[Series],
+    metric: &str,
+    unit: &str,
+    path: &Path,
+) -> Result<(), ChartError> {
+    pen::register_font()?;
+    let picture = history::History::new(series, metric, unit);
+    if path.extension().is_some_and(|e| e == "svg") {
+        let svg = picture::svg(&picture)?;
+        return Ok(crate::record::write_atomic(path, svg.as_bytes())?);
+    }
+    picture::write_png(&picture, path)
 }
 
 /// The performance profile of `board` as an SVG document.

@@ -81,6 +81,11 @@ impl Palette {
         Self { names }
     }
 
+    /// The looks of any names.
+    pub fn of(names: Vec<String>) -> Self {
+        Self { names }
+    }
+
     /// The look of `submission`. 6 colours and 7 markers turn together: 42 looks before one returns.
     pub fn look(&self, submission: &str) -> Look {
         let found = self.names.iter().position(|name| name == submission);

@@ -3,6 +3,7 @@
 use super::ChartError;
 use super::palette::{INK, Look, MUTED, PAPER, Rgb};
 use super::shapes::{dashes, outline};
+use crate::xml::clean;
 use plotters::prelude::{DrawingBackend, FontStyle, IntoFont, RGBColor, TextStyle};
 use plotters::style::register_font as plotters_register;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -66,13 +67,6 @@ pub(super) fn fit(text: &str, size: f64, width: f64) -> String {
         }
     }
     with(low)
-}
-
-/// Control characters have no picture, and XML forbids them.
-pub(super) fn clean(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
 }
 
 /// Where text stands relative to its point.

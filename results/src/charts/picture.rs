@@ -2,8 +2,9 @@
 
 use super::ChartError;
 use super::palette::PAPER;
-use super::pen::{Medium, Pen, clean, register_font};
+use super::pen::{Medium, Pen, register_font};
 use crate::error::RecordError;
+use crate::xml::escape;
 use plotters::prelude::{BitMapBackend, DrawingBackend, SVGBackend};
 use std::path::Path;
 
@@ -127,14 +128,6 @@ fn shrink(pixels: &[u8], w: u32, h: u32, factor: u32) -> (Vec<u8>, u32, u32) {
         }
     }
     (out, out_w, out_h)
-}
-
-fn escape(text: &str) -> String {
-    clean(text)
-        .replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }
 
 #[cfg(test)]

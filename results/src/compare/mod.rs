@@ -10,10 +10,17 @@
 //!
 //! `docs/comparison.md` has the noise model behind the numbers.
 
+mod claims;
+mod drift;
 mod judge;
+mod junit;
+mod looks;
 mod pairs;
+pub mod simulate;
 pub mod stats;
 
+pub use junit::junit;
+pub use looks::Looks;
 pub use pairs::{CompareError, Note};
 
 use crate::run::Run;
@@ -97,7 +104,7 @@ pub struct CompareOptions {
     /// A longer step by this share is a change.
     pub speed: f64,
     /// How much the machine may have drifted between two runs that were not interleaved; a change
-    /// of speed counts only beyond it.
+    /// of speed counts only beyond it. 0 for interleaved trials.
     pub drift: f64,
     /// More bytes of state by this share are a change.
     pub memory: f64,
@@ -125,6 +132,45 @@ impl Default for CompareOptions {
     }
 }
 
+impl CompareOptions {
+    /// Whether each option lies in its range.
+    ///
+    /// # Errors
+    /// [`CompareError::Option`], which names the first that does not.
+    pub fn check(&self) -> Result<(), CompareError> {
+        let between = |option, found: f64| {
+            if found > 0.0 && found < 1.0 {
+                return Ok(());
+            }
+            let expected = "between 0 and 1";
+            Err(CompareError::Option {
+                option,
+                found,
+                expected,
+            })
+        };
+        between("family_error", self.family_error)?;
+        between("confidence", self.confidence)?;
+        for (option, found) in [
+            ("learning", self.learning),
+            ("speed", self.speed),
+            ("drift", self.drift),
+            ("memory", self.memory),
+            ("peak", self.peak),
+        ] {
+            if !(found >= 0.0 && found.is_finite()) {
+                let expected = "a share of at least 0";
+                return Err(CompareError::Option {
+                    option,
+                    found,
+                    expected,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The answer to one question about a row, or about all rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
@@ -145,6 +191,42 @@ pub struct Answer {
     pub p_better: Option<f64>,
     /// Why, in one sentence.
     pub reason: String,
+}
+
+impl Answer {
+    /// [`Self::ratio`] as a change, for example `+5.0 %`; a dash where there is none.
+    pub fn change(&self) -> String {
+        self.ratio.map_or("-".into(), change)
+    }
+
+    /// [`Self::interval`] as changes, for example `+1.0 % to +9.0 %`; a dash where there is none.
+    pub fn interval_words(&self) -> String {
+        let Some((low, high)) = self.interval else {
+            return "-".into();
+        };
+        let (low, high) = (change(low), change(high));
+        if low == high {
+            low
+        } else {
+            format!("{low} to {high}")
+        }
+    }
+}
+
+impl std::fmt::Display for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (change, interval) = (self.change(), self.interval_words());
+        write!(f, "{} ({} runs): {change}", self.measure, self.runs)?;
+        match self.interval {
+            Some(_) => write!(f, ", interval {interval}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A ratio as a change in per cent: 1.05 is `+5.0 %`.
+pub fn change(ratio: f64) -> String {
+    format!("{:+.1} %", 100.0 * (ratio - 1.0))
 }
 
 /// One workload, submission and hyperparameter point.
@@ -177,8 +259,36 @@ pub struct Comparison {
     pub rows: Vec<Row>,
     /// What else the reader must know: trials without a partner, settings that differ, failures.
     pub notes: Vec<Note>,
+    /// The drift beyond which a change of speed counted: the option, or what the runs themselves show
+    /// where that is more.
+    pub drift: f64,
     /// The settings.
     pub options: CompareOptions,
+}
+
+impl Comparison {
+    /// Adds a note.
+    pub fn note(&mut self, code: &str, message: String) {
+        self.notes.push(Note::new(code, message));
+    }
+
+    /// Names of the rows, in their order: submission and workload, and the point where several rows
+    /// share both.
+    pub fn names(&self) -> Vec<String> {
+        let mut count: BTreeMap<(&str, &str), u32> = BTreeMap::new();
+        for row in &self.rows {
+            *count.entry((&row.submission, &row.workload)).or_default() += 1;
+        }
+        let name = |row: &Row| {
+            let name = format!("{} on {}", row.submission, row.workload);
+            if count[&(row.submission.as_str(), row.workload.as_str())] == 1 {
+                return name;
+            }
+            let point = row.point.iter().map(|(k, v)| format!("{k} {v:.4e}"));
+            format!("{name} ({})", point.collect::<Vec<_>>().join(", "))
+        };
+        self.rows.iter().map(name).collect()
+    }
 }
 
 /// Compares two runs.
@@ -191,7 +301,19 @@ pub fn compare(
     candidate: &Run,
     options: &CompareOptions,
 ) -> Result<Comparison, CompareError> {
-    pairs::check_options(options)?;
+    options.check()?;
     let paired = pairs::pair(base, candidate, options)?;
     Ok(judge::judge(paired, options))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_signed_shares() {
+        assert_eq!(change(1.05), "+5.0 %");
+        assert_eq!(change(0.5), "-50.0 %");
+        assert_eq!(change(1.0), "+0.0 %");
+    }
 }

@@ -1,6 +1,7 @@
 //! Which trials stand against which.
 
 use super::CompareOptions;
+use super::drift::wander;
 use crate::assemble::{machine_fields, setting_fields};
 use crate::record::{Status, TrialRecord};
 use crate::run::{Run, Trial};
@@ -42,15 +43,15 @@ pub enum CompareError {
     },
     /// The runs come from different machines.
     #[error(
-        "field `{field}` is {base} in the base and {candidate} in the candidate; with --allow-mixed \
-         learning and memory are compared, and speed is not"
+        "field `{field}` is {base}, but {candidate}; with --allow-mixed learning and memory are \
+         compared, and speed is not"
     )]
     Machine {
         /// The field.
         field: String,
-        /// Its value in the base.
+        /// One value, and the file.
         base: String,
-        /// Its value in the candidate.
+        /// The other value, and the file.
         candidate: String,
     },
     /// Two trials of one run that have everything in common.
@@ -63,6 +64,9 @@ pub enum CompareError {
         /// The other.
         second: String,
     },
+    /// Records from which no comparison can be simulated.
+    #[error("the records have no trial that reached its target, or no row with three step times")]
+    NoTimes,
     /// No workload, submission and point in common.
     #[error(
         "{base} and {candidate} have no workload, submission and hyperparameter point in common"
@@ -94,6 +98,7 @@ impl Note {
 }
 
 /// The trials of one workload, submission and point.
+#[derive(Clone)]
 pub(super) struct Group<'a> {
     pub workload: String,
     pub submission: String,
@@ -104,17 +109,32 @@ pub(super) struct Group<'a> {
     pub apart: (Vec<&'a Trial>, Vec<&'a Trial>),
 }
 
+impl<'a> Group<'a> {
+    /// All trials of both sides.
+    pub fn trials(&self) -> impl Iterator<Item = &'a Trial> {
+        let paired = self.pairs.iter().flat_map(|(a, b)| [*a, *b]);
+        let apart = self.apart.0.iter().chain(&self.apart.1);
+        paired.chain(apart.copied())
+    }
+}
+
 pub(super) struct Paired<'a> {
     pub groups: Vec<Group<'a>>,
     /// Rows of the base that the candidate lacks.
     pub missing_rows: usize,
     /// Whether the runs come from one machine.
     pub same_machine: bool,
+    /// The share by which the machine may have drifted.
+    pub drift: f64,
     pub notes: Vec<Note>,
 }
 
 /// Workload, submission and point; the numbers of a point by their bits.
 type Key = (String, String, Vec<(String, u64)>);
+/// Seeds of data, model and algorithm.
+type SeedKey = [u64; 3];
+/// The trials that count, by row and seeds.
+type Rows<'a> = BTreeMap<Key, BTreeMap<SeedKey, &'a Trial>>;
 
 fn key(record: &TrialRecord) -> Key {
     let point = record.point.iter().map(|(k, v)| (k.clone(), v.to_bits()));
@@ -125,50 +145,13 @@ fn key(record: &TrialRecord) -> Key {
     )
 }
 
-fn seeds(trial: &Trial) -> [u64; 3] {
+fn seeds(trial: &Trial) -> SeedKey {
     let seeds = trial.record.seeds;
     [seeds.data, seeds.model, seeds.algorithm]
 }
 
-pub(super) fn check_options(options: &CompareOptions) -> Result<(), CompareError> {
-    let between = |option, found: f64| {
-        if found > 0.0 && found < 1.0 {
-            return Ok(());
-        }
-        let expected = "between 0 and 1";
-        Err(CompareError::Option {
-            option,
-            found,
-            expected,
-        })
-    };
-    between("family_error", options.family_error)?;
-    between("confidence", options.confidence)?;
-    for (option, found) in [
-        ("learning", options.learning),
-        ("speed", options.speed),
-        ("drift", options.drift),
-        ("memory", options.memory),
-        ("peak", options.peak),
-    ] {
-        if !(found >= 0.0 && found.is_finite()) {
-            let expected = "a share of at least 0";
-            return Err(CompareError::Option {
-                option,
-                found,
-                expected,
-            });
-        }
-    }
-    Ok(())
-}
-
 /// The trials that count, by row.
-fn rows<'a>(
-    run: &'a Run,
-    side: &str,
-    notes: &mut Vec<Note>,
-) -> Result<BTreeMap<Key, Vec<&'a Trial>>, CompareError> {
+fn rows<'a>(run: &'a Run, side: &str, notes: &mut Vec<Note>) -> Result<Rows<'a>, CompareError> {
     if let Some((_, first)) = run.damaged.first() {
         return Err(CompareError::Damaged {
             count: run.damaged.len(),
@@ -185,7 +168,7 @@ fn rows<'a>(
             ),
         ));
     }
-    let mut rows: BTreeMap<Key, Vec<&Trial>> = BTreeMap::new();
+    let mut rows = Rows::new();
     for trial in &run.trials {
         match trial.record.status {
             Status::Skipped => continue,
@@ -198,14 +181,13 @@ fn rows<'a>(
             _ => {}
         }
         let row = rows.entry(key(&trial.record)).or_default();
-        if let Some(twin) = row.iter().find(|t| seeds(t) == seeds(trial)) {
+        if let Some(twin) = row.insert(seeds(trial), trial) {
             return Err(CompareError::Duplicate {
                 run: run.path.display().to_string(),
                 first: twin.record.id.clone(),
                 second: trial.record.id.clone(),
             });
         }
-        row.push(trial);
     }
     Ok(rows)
 }
@@ -271,27 +253,28 @@ pub(super) fn pair<'a>(
             notes.push(Note::new("missing_row", message));
             continue;
         };
-        let (Some(first), Some(other)) = (ours.first(), theirs.first()) else {
-            continue;
-        };
-        check_settings(first, other)?;
-        if same_machine && let Some((field, a, b)) = other_machine(first, other) {
+        let mut all = ours.values().chain(theirs.values());
+        let Some(first) = all.next() else { continue };
+        for other in all {
+            check_settings(first, other)?;
+            let Some((field, a, b)) = other_machine(first, other) else {
+                continue;
+            };
             if !options.allow_mixed {
                 return Err(CompareError::Machine {
                     field,
-                    base: a,
-                    candidate: b,
+                    base: format!("{a} in {}", file(first)),
+                    candidate: format!("{b} in {}", file(other)),
                 });
             }
-            same_machine = false;
-            let message = format!("field `{field}` differs ({a}, {b}): speed is not judged");
-            notes.push(Note::new("other_machine", message));
+            if same_machine {
+                same_machine = false;
+                let message = format!("field `{field}` differs ({a}, {b}): speed is not judged");
+                notes.push(Note::new("other_machine", message));
+            }
         }
-        let partner = |t: &&Trial| theirs.iter().find(|c| seeds(c) == seeds(t)).copied();
-        let pairs: Vec<_> = ours
-            .iter()
-            .filter_map(|t| Some((*t, partner(t)?)))
-            .collect();
+        let partner = |(s, t): (&SeedKey, &&'a Trial)| Some((*t, *theirs.get(s)?));
+        let pairs: Vec<_> = ours.iter().filter_map(partner).collect();
         let single = ours.len() + theirs.len() - 2 * pairs.len();
         let row = name(&key);
         if pairs.is_empty() {
@@ -307,7 +290,8 @@ pub(super) fn pair<'a>(
             submission: key.1,
             point: first.record.point.clone(),
             apart: if pairs.is_empty() {
-                (ours, theirs)
+                let side = |row: BTreeMap<SeedKey, &'a Trial>| row.into_values().collect();
+                (side(ours), side(theirs))
             } else {
                 Default::default()
             },
@@ -324,10 +308,25 @@ pub(super) fn pair<'a>(
             candidate: candidate.path.display().to_string(),
         });
     }
+    let mut drift = options.drift;
+    // Interleaved trials (no drift) share what the machine does.
+    let wandered = wander(base, candidate, &groups);
+    if same_machine && drift > 0.0 && wandered > drift {
+        drift = wandered;
+        let per_cent = |share: f64| format!("{:.1} %", 100.0 * share);
+        let message = format!(
+            "step times of like trials wandered by {} within the runs, more than the accepted drift \
+             of {}: a change of speed counts beyond that",
+            per_cent(wandered),
+            per_cent(options.drift)
+        );
+        notes.push(Note::new("wandered", message));
+    }
     Ok(Paired {
         groups,
         missing_rows,
         same_machine,
+        drift,
         notes,
     })
 }

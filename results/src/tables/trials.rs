@@ -56,6 +56,7 @@ fn identity(frame: &mut Frame<'_, Row<'_>>) {
     frame.text("ruleset", |r| &r.trial.ruleset);
     frame.count("study", |r| r.trial.study.into());
     frame.count("trial", |r| r.trial.trial.into());
+    frame.maybe_real("started", |r| r.trial.started);
     frame.text("status", |r| r.trial.status.as_str());
     frame.words("ended_by", |r| r.trial.ended_by.map(ended_by));
     frame.words("reason", |r| r.trial.reason.clone());

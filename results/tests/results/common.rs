@@ -80,6 +80,7 @@ impl TrialBuilder {
             step_hint: None,
             eval_every_seconds: 0.0,
             fingerprint: fingerprint(),
+            started: None,
             status: Status::Missed,
             ended_by: None,
             reason: None,

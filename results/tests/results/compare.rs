@@ -1,5 +1,9 @@
 //! Two runs and the verdict.
 
+mod edges;
+mod forms;
+mod rates;
+
 use crate::common::{TrialBuilder, run};
 use velodrome_results::compare::{
     CompareError, CompareOptions, Comparison, Question, Verdict, compare,

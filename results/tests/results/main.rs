@@ -10,6 +10,7 @@ mod bootstrap;
 mod charts;
 mod common;
 mod compare;
+mod history;
 mod logtree;
 mod records;
 mod render;

@@ -15,6 +15,7 @@ fn full() -> Trial {
             r.reason = Some("a \"quoted\" reason,\nover two lines: é".into());
             r.point.insert("beta2".into(), 0.1 + 0.2);
             r.seeds.data = u64::MAX;
+            r.started = Some(1_764_072_000.125);
             r.fingerprint.accelerator = Some("Example GPU, driver 1.2".into());
             r.outcome.time_to_test_target = Some(f64::MIN_POSITIVE);
             r.outcome.resumes = 2;

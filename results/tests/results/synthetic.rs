@@ -136,6 +136,7 @@ pub fn bare_trial(work: &Work, submission: &str, study: u32, trial: u32) -> Tria
             step_hint: None,
             eval_every_seconds: 0.0,
             fingerprint: fingerprint(),
+            started: None,
             status: Status::Missed,
             ended_by: Some(EndedBy::WorkBudget),
             reason: None,
