@@ -158,7 +158,7 @@ fn main() -> ExitCode {
             studies,
             out,
         } => {
-            let studies = studies.unwrap_or(if in_sequence { 12 } else { 60 });
+            let studies = studies.unwrap_or(if in_sequence { 12 } else { 100 });
             let races = Races {
                 handicap: handicap.unwrap_or_default(),
                 in_sequence,
@@ -190,7 +190,7 @@ fn simulated(comparisons: usize, seed: u64) -> Outcome {
     let two = Setting::default();
     let race = Setting {
         race: true,
-        studies: 40,
+        studies: 100,
         ..two
     };
     let options = CompareOptions::default();

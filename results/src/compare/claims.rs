@@ -17,6 +17,9 @@ pub(super) struct Claim {
     pub threshold: f64,
     /// Logarithm of the ratio up to which the machine may have drifted.
     pub drift: f64,
+    /// Logarithm of the ratio up to which an interval says that nothing has changed. It does not grow
+    /// where the machine wandered: that makes a comparison harder, not its programs more alike.
+    pub same: f64,
     /// A verdict that no test can change, and why.
     pub settled: Option<(Verdict, String)>,
 }
@@ -107,6 +110,7 @@ pub(super) fn case(
         strata: Vec::new(),
         threshold: 0.0,
         drift: 0.0,
+        same: 0.0,
         settled: None,
     };
     let mut learning = learning(&sound, options);
@@ -129,7 +133,10 @@ pub(super) fn case(
         learning.get_or_insert_with(nothing).settled = Some((Verdict::Same, reason));
     }
     let step = |t: &Trial| Some(t.record.outcome.step_times.mean).filter(|s| *s > 0.0);
-    let speed = || claim(&sound, "seconds per step", &step, options.speed, drift);
+    let mut speed = claim(&sound, "seconds per step", &step, options.speed, drift);
+    if let Some(claim) = &mut speed {
+        claim.same = options.speed.max(options.drift).ln_1p();
+    }
     let peak = |t: &Trial| t.record.outcome.peak_memory_bytes.map(|b| b as f64);
     let state = state(&sound, options);
     Case {
@@ -142,7 +149,7 @@ pub(super) fn case(
             answers: state.into_iter().map(|a| (Question::Memory, a)).collect(),
         },
         learning,
-        speed: if same_machine { speed() } else { None },
+        speed: speed.filter(|_| same_machine),
         peak: claim(&sound, "peak memory", &peak, options.peak, 0.0),
     }
 }
@@ -201,6 +208,7 @@ fn claim(
         strata: Vec::new(),
         threshold: threshold.ln_1p(),
         drift: drift.ln_1p(),
+        same: threshold.max(drift).ln_1p(),
         settled: equal.then(|| (Verdict::Same, "equal to the last digit".into())),
     })
 }
@@ -326,6 +334,7 @@ pub(super) fn pooled<'a>(claims: impl Iterator<Item = &'a Claim>) -> Option<Clai
         },
         threshold: first.threshold,
         drift: first.drift,
+        same: first.same,
         settled: all_same.then(|| (Verdict::Same, "every row is equal".into())),
     })
 }

@@ -142,7 +142,7 @@ fn answer(
                 (Verdict::Regressed, "worse by more than chance".into())
             } else if better <= level && shift < -edge {
                 (Verdict::Improved, "better by more than chance".into())
-            } else if interval.is_some_and(|(low, high)| low >= -edge && high <= edge) {
+            } else if interval.is_some_and(|(low, high)| low >= -claim.same && high <= claim.same) {
                 (
                     Verdict::Same,
                     "the interval lies within the threshold".into(),

@@ -1,6 +1,6 @@
 //! Where a series changed.
 
-use crate::compare::stats::median;
+use crate::compare::stats::{median, middle_ranks};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
@@ -61,7 +61,9 @@ fn search(values: &[f64], offset: usize, level: f64, places: &mut Vec<(usize, Op
     if values.len() < 3 {
         return;
     }
-    let mut ranks = ranks(values);
+    let mut ranks = middle_ranks(values);
+    let middle = (values.len() + 1) as f64 / 2.0;
+    ranks.iter_mut().for_each(|rank| *rank -= middle);
     let (at, observed) = largest(&ranks);
     if observed == 0.0 {
         return;
@@ -73,19 +75,6 @@ fn search(values: &[f64], offset: usize, level: f64, places: &mut Vec<(usize, Op
     places.push((offset + at, Some(p)));
     search(&values[..at], offset, level, places);
     search(&values[at..], offset + at, level, places);
-}
-
-/// Ranks about their mean; equal values share theirs.
-fn ranks(values: &[f64]) -> Vec<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = (values.len() as f64 - 1.0) / 2.0;
-    let rank = |v: &f64| {
-        let below = sorted.partition_point(|s| s.total_cmp(v).is_lt());
-        let upto = sorted.partition_point(|s| s.total_cmp(v).is_le());
-        (below + upto - 1) as f64 / 2.0 - middle
-    };
-    values.iter().map(rank).collect()
 }
 
 /// The place with the largest standardised difference of means, and that difference.

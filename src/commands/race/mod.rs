@@ -52,7 +52,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME", default_value = "velodrome")]
     bin: String,
     /// Most blocks: repetitions of every row with other seeds
-    #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     studies: u32,
     /// Most seconds that the race may take, builds left out; what is raced then is judged
     #[arg(long, value_name = "SECONDS")]

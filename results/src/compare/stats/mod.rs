@@ -9,6 +9,7 @@ mod permutation;
 mod ranks;
 
 pub use permutation::p_worse;
+pub(crate) use ranks::middle_ranks;
 
 use normal::quantile;
 use ranks::{cut, rank_sum_shares, signed_rank_shares};

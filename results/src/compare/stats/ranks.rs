@@ -1,5 +1,17 @@
 //! The distributions of Wilcoxon's signed rank sum and of Mann and Whitney's rank sum.
 
+/// Ranks from 1; equal values share the middle of theirs.
+pub(crate) fn middle_ranks(values: &[f64]) -> Vec<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let rank = |v: &f64| {
+        let below = sorted.partition_point(|s| s.total_cmp(v).is_lt());
+        let upto = sorted.partition_point(|s| s.total_cmp(v).is_le());
+        (below + upto + 1) as f64 / 2.0
+    };
+    values.iter().map(rank).collect()
+}
+
 /// How many sign patterns of `n` pairs have each signed rank sum, as shares of all.
 pub(super) fn signed_rank_shares(n: usize) -> Vec<f64> {
     let mut shares = vec![1.0];
