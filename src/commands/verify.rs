@@ -20,7 +20,7 @@ use std::sync::atomic::Ordering;
 use velodrome_harness::conformance::{self, Check};
 use velodrome_harness::contract::{Batch, ParamInfo, Size, Submission, Workload};
 use velodrome_harness::registry::{Registry, RegistryError, nearest};
-use velodrome_submissions::adapters::{Entry, METHODS, checks};
+use velodrome_submissions::adapters::{Entry, METHODS, checks, entry};
 use workshop::Workshop;
 
 /// Check that submissions and workloads keep their contract
@@ -163,19 +163,22 @@ fn find(registry: &Registry, name: &str) -> Result<Subject, RegistryError> {
 }
 
 /// The adapters of these names; all where there are none.
-fn adapters(names: &[String]) -> Result<Vec<Subject>, RegistryError> {
+fn adapters(names: &[String]) -> Result<Vec<Subject>, Failure> {
     if names.is_empty() {
         return Ok(METHODS.iter().map(Subject::Adapter).collect());
     }
+    let all = || METHODS.iter().map(|e| e.name);
     let find = |name: &String| {
-        let found = METHODS.iter().find(|e| e.name == name.as_str());
-        found
-            .map(Subject::Adapter)
-            .ok_or_else(|| RegistryError::Unknown {
-                kind: "adapter",
-                name: name.clone(),
-                nearest: nearest(name, METHODS.iter().map(|e| e.name)),
-            })
+        let unknown = || {
+            let hint = nearest(name, all());
+            let hint = hint.map_or_else(String::new, |n| format!("; did you mean `{n}`?"));
+            let known: Vec<&str> = all().collect();
+            let known = known.join(", ");
+            Failure::Usage(format!(
+                "there is no adapter `{name}`{hint} (known: {known})"
+            ))
+        };
+        entry(name).map(Subject::Adapter).ok_or_else(unknown)
     };
     names.iter().map(find).collect()
 }

@@ -16,6 +16,7 @@
 
 use super::{Draw, Factor, Method, MethodError, Options, Parts, Shape};
 use burn::tensor::{Int, Tensor, TensorData};
+use serde_json::Value;
 
 /// How the kernel starts.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -80,11 +81,13 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
     shape.blocks_in("block_size", size)?;
     shape.blocks_out("block_size", size)?;
     let xavier = (6.0 / (shape.d_in + shape.d_out) as f64).sqrt();
-    let start = match options.word("init_weights", "xavier_uniform") {
-        _ if matches!(options.value("init_weights"), Some(v) if v == &true) => Start::Zero,
-        "gaussian" => Start::Normal,
-        "kaiming_uniform" => Start::Uniform(1.0 / (shape.d_in as f64).sqrt()),
-        _ => Start::Uniform(xavier),
+    let start = match options.value("init_weights") {
+        Some(Value::Bool(true)) => Start::Zero,
+        _ => match options.word("init_weights", "") {
+            "gaussian" => Start::Normal,
+            "kaiming_uniform" => Start::Uniform(1.0 / (shape.d_in as f64).sqrt()),
+            _ => Start::Uniform(xavier),
+        },
     };
     Ok(Box::new(C3a { shape, size, start }))
 }

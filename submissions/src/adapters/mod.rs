@@ -14,6 +14,7 @@
 //! described by its options, the weight, and the trained factors.
 
 pub mod adalora;
+pub mod allora;
 pub mod bat;
 pub mod boft;
 pub mod c3a;
@@ -21,23 +22,34 @@ pub mod checks;
 pub mod delora;
 pub mod dora;
 pub mod draw;
+pub mod dsee;
+pub mod dylora;
 mod error;
+pub mod eva;
+pub mod flora;
 pub mod fourierft;
 pub mod gralora;
 pub mod hira;
 pub mod hra;
+pub mod hydra;
 pub mod ia3;
 pub mod interchange;
 pub mod layout;
 pub mod loha;
 pub mod lokr;
+pub mod loldu;
 pub mod lora;
+pub mod lora_fa;
 pub mod miss;
+pub mod monarch;
+pub mod mosl;
 pub mod oft;
 mod options;
 pub mod randlora;
 pub mod road;
 mod rotations;
+pub mod s2ft;
+pub mod selection;
 pub mod shira;
 pub mod spectral;
 mod table;
@@ -297,11 +309,22 @@ impl Adapted {
         let trained = self.trained().to_vec();
         let method = self.method;
         Adapter::new(trained, move |base, trained| {
-            let device = base.device();
-            let held = constants.iter().map(|c| c.clone().to_device(&device));
+            let held = constants.iter().map(|c| beside(c, &base));
             let factors: Vec<Tensor<2>> = trained.iter().cloned().chain(held).collect();
             method.materialize(base, &factors)
         })
+    }
+}
+
+/// A constant where `other` is: in its graph, if it has one.
+fn beside(constant: &Tensor<2>, other: &Tensor<2>) -> Tensor<2> {
+    let (graph, has_one) = (
+        other.device().is_autodiff(),
+        constant.device().is_autodiff(),
+    );
+    match graph && !has_one {
+        true => Tensor::from_inner(constant.clone()),
+        false => constant.clone(),
     }
 }
 

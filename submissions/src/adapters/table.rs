@@ -1,8 +1,9 @@
 //! The table of methods: one line each.
 
 use super::{
-    Method, MethodError, Options, Shape, adalora, bat, boft, c3a, delora, dora, fourierft, gralora,
-    hira, hra, ia3, loha, lokr, lora, miss, oft, randlora, road, shira, vera,
+    Method, MethodError, Options, Shape, adalora, allora, bat, boft, c3a, delora, dora, dsee,
+    dylora, flora, fourierft, gralora, hira, hra, hydra, ia3, loha, lokr, loldu, lora, lora_fa,
+    miss, monarch, mosl, oft, randlora, road, s2ft, shira, vera,
 };
 
 /// A line of the table.
@@ -104,6 +105,16 @@ pub static METHODS: &[Entry] = &[
     Entry::new("bone", "MISS", bat::build, (r#"{"r": 8, "init_weights": "bat"}"#, 3072))
         .when("init_weights", "\"bat\""),
     Entry::new("miss", "MISS", miss::build, (r#"{"r": 8}"#, 3072)),
+    Entry::new("lora_fa", "", lora_fa::build, (r#"{"r": 8}"#, 3072)),
+    Entry::new("allora", "", allora::build, (r#"{"r": 8}"#, 6144)),
+    Entry::new("dylora", "", dylora::build, (r#"{"r": 8, "frozen": false}"#, 6144)),
+    Entry::new("loldu", "", loldu::build, (r#"{"r": 384}"#, 384)).begins(Begins::NearWeight),
+    Entry::new("flora", "", flora::build, (r#"{"r": 8}"#, 6208)),
+    Entry::new("dsee", "", dsee::build, (r#"{"r": 16, "n": 16}"#, 12304)),
+    Entry::new("s2ft", "", s2ft::build, (r#"{"rows": 12}"#, 4608)),
+    Entry::new("hydra", "", hydra::build, (r#"{"r": 4, "sequential_r": 4}"#, 6144)),
+    Entry::new("mosl", "", mosl::build, (r#"{"r": 8, "experts": 4}"#, 15360)),
+    Entry::new("monarch", "", monarch::build, (r#"{"r": 4, "blocks": 4}"#, 3072)),
 ];
 
 /// The line of this name.

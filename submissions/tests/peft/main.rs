@@ -1,7 +1,9 @@
 //! Adapters against Hugging Face PEFT, and against their own manuals.
 #![recursion_limit = "256"]
 
+mod equations;
 mod faults;
+mod methods;
 mod promises;
 mod replays;
 mod support;

@@ -1,12 +1,14 @@
 //! The cases in the repository, and copies that a test may damage.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, TensorData};
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use velodrome_submissions::adapters::interchange::{
     CONFIG, Config, InterchangeError, MODEL, Replay, Tensors, replay,
 };
+use velodrome_submissions::adapters::layout::values;
 
 /// The folders of `goldens/peft`, by name.
 pub fn cases() -> Vec<PathBuf> {
@@ -65,4 +67,31 @@ impl Copy {
     pub fn error(&self) -> String {
         again(self.path()).unwrap_err().to_string()
     }
+}
+
+/// All numbers of nested lists, in order.
+pub fn numbers(value: &Value) -> Vec<f32> {
+    match value {
+        Value::Array(all) => all.iter().flat_map(numbers).collect(),
+        other => vec![other.as_f64().unwrap() as f32],
+    }
+}
+
+pub fn tensor(values: Vec<f32>, shape: [usize; 2]) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+}
+
+/// A matrix from a list of rows.
+pub fn matrix(value: &Value) -> Tensor<2> {
+    let rows = value.as_array().unwrap();
+    let columns = rows[0].as_array().unwrap().len();
+    tensor(numbers(value), [rows.len(), columns])
+}
+
+/// The largest distance between entries.
+pub fn far(a: Tensor<2>, b: Tensor<2>) -> f32 {
+    assert_eq!(a.dims(), b.dims());
+    let (a, b) = (values(a), values(b));
+    let far = |(a, b): (&f32, &f32)| (a - b).abs();
+    a.iter().zip(&b).map(far).fold(0.0, f32::max)
 }

@@ -62,8 +62,8 @@ pub fn replay(
         let found = ours.values(name, stored.shape())?;
         replay.compare(&format!("merged.{name}"), &found, &reference);
     }
-    let x = matrix(&case, "input", device)?;
-    let y = matrix(&case, "output", device)?;
+    let x = rows(&case, "input", device)?;
+    let y = rows(&case, "output", device)?;
     let reference = values(y);
     // The layers that are not adapted, and all of them once merged, are plain.
     let plain = |weights: &Tensors, module: &str, x: Tensor<2>| {
@@ -126,7 +126,7 @@ fn about(folder: &Path) -> Result<(String, Option<u64>), InterchangeError> {
     Ok((text("method")?.to_string(), stated))
 }
 
-/// A matrix of any shape.
+/// A weight of any shape.
 fn matrix(tensors: &Tensors, name: &str, device: &Device) -> Result<Tensor<2>, InterchangeError> {
     let Some([rows, columns]) = tensors.held.get(name).map(|s| s.shape()) else {
         let what = format!("tensor `{name}` is missing, or no matrix");
@@ -135,6 +135,18 @@ fn matrix(tensors: &Tensors, name: &str, device: &Device) -> Result<Tensor<2>, I
     let shape = [*rows, *columns];
     let values = tensors.values(name, &shape)?;
     Ok(Tensor::from_data(TensorData::new(values, shape), device))
+}
+
+/// Activations of two axes or more: all but the last are one.
+fn rows(tensors: &Tensors, name: &str, device: &Device) -> Result<Tensor<2>, InterchangeError> {
+    let Some([leading @ .., width]) = tensors.held.get(name).map(|s| s.shape()) else {
+        let what = format!("tensor `{name}` is missing, or a single number");
+        return Err(InterchangeError::format(&tensors.file, what));
+    };
+    let count: usize = leading.iter().product();
+    let values = tensors.values(name, &[leading, &[*width]].concat())?;
+    let data = TensorData::new(values, [count, *width]);
+    Ok(Tensor::from_data(data, device))
 }
 
 /// A plain layer: `x` times the weight, plus the bias.
