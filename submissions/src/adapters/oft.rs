@@ -1,9 +1,9 @@
 //! OFT: the inputs turned by a block-diagonal rotation.
 //!
 //! `W' = R W`, `R` of blocks `(I - Q)(I + Q)^-1`, `Q` skew-symmetric with the trained entries above its
-//! diagonal. By default PEFT cuts the series of the inverse after `num_cayley_neumann_terms`
-//! (`use_cayley_neumann`), so that `R` is orthogonal only nearly. One block serves all places with
-//! `block_share`. With `coft`, each block's `Q` is scaled back to a norm of at most
+//! diagonal. By default (`use_cayley_neumann`) PEFT instead cuts the series of `(I + Q)(I - Q)^-1`, which
+//! turns the other way, after `num_cayley_neumann_terms`, so that `R` is orthogonal only nearly. One
+//! block serves all places with `block_share`. With `coft`, each block's `Q` is scaled back to a norm of at most
 //! `eps / sqrt(blocks)`.
 //!
 //! Start: zeros: the weight itself, bit for bit.

@@ -2,6 +2,7 @@
 #![recursion_limit = "256"]
 
 mod equations;
+mod exports;
 mod faults;
 mod methods;
 mod promises;

@@ -1,18 +1,17 @@
 //! An adapter's files tied to the weights of a model.
 
-use super::{CONFIG, Config, InterchangeError, MODEL, Stored, Tensors};
+use super::{Config, InterchangeError, MODEL, Stored, Tensors};
 use crate::adapters::layout::{Place, values};
 use crate::adapters::options::Saved;
 use crate::adapters::table::of_type;
 use crate::adapters::{Adapted, Factor, METHODS, MethodError, Options, Shape};
 use burn::tensor::{Device, Tensor, TensorData};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 /// What stands before a module's name.
-const PREFIX: &str = "base_model.model.";
+pub(super) const PREFIX: &str = "base_model.model.";
 
 /// What stands before the name of a tensor that all modules share.
 const ROOT: &str = "base_model.";
@@ -45,7 +44,7 @@ pub struct Bound {
     /// Tensors of the model that the adapter replaces as a whole (`modules_to_save`, `bias`).
     pub replaced: BTreeMap<String, Stored>,
     /// Whether the model's weights are `[d_in, d_out]`.
-    fan_in_fan_out: bool,
+    pub(super) fan_in_fan_out: bool,
 }
 
 impl Layer {
@@ -73,7 +72,7 @@ impl Saved for Tensors {
 }
 
 /// The names under which files hold a factor.
-fn keys(module: &str, factor: &Factor) -> Vec<String> {
+pub(super) fn keys(module: &str, factor: &Factor) -> Vec<String> {
     let with_module = || format!("{PREFIX}{module}.{}", factor.name);
     let root = || format!("{ROOT}{}", factor.name);
     match factor.place {
@@ -358,41 +357,4 @@ impl Bound {
         }
         merged
     }
-}
-
-/// Writes an adapter as PEFT does: the configuration, and every factor under its name. `folder` is
-/// made where it is missing.
-pub fn write(folder: &Path, config: &Config, bound: &Bound) -> Result<(), InterchangeError> {
-    fs::create_dir_all(folder).map_err(|e| InterchangeError::written(folder, e))?;
-    let mut held = BTreeMap::new();
-    for (module, layer) in &bound.layers {
-        let (adapted, method) = (&layer.adapted, layer.adapted.method());
-        let trained = method.trained().into_iter().zip(adapted.trained());
-        let constants = method.constants().into_iter().zip(adapted.constants());
-        // What PEFT derives itself is not written, except for what it writes as well.
-        let constants = constants.filter(|(f, _)| !f.optional || f.name == "delora_w_norm");
-        for (factor, tensor) in trained.chain(constants) {
-            let values = factor.to_stored(tensor.clone());
-            let stored = match factor.name.ends_with("indices") {
-                true => Stored::integers(&values, factor.stored()),
-                false => Stored::floats(&values, factor.stored()),
-            };
-            for key in keys(module, &factor) {
-                held.insert(key, stored.clone());
-            }
-        }
-    }
-    for (name, stored) in &bound.replaced {
-        held.insert(format!("{PREFIX}{name}"), stored.clone());
-    }
-    let tensors = Tensors {
-        file: folder.join(MODEL),
-        held,
-    };
-    tensors.write(&folder.join(MODEL))?;
-    let config = Config {
-        file: folder.join(CONFIG),
-        values: config.values.clone(),
-    };
-    config.write(folder)
 }

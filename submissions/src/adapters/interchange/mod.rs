@@ -16,12 +16,14 @@
 mod bind;
 mod config;
 mod error;
+mod export;
 mod golden;
 mod tensors;
 
-pub use bind::{Bound, Folder, Layer, write};
+pub use bind::{Bound, Folder, Layer};
 pub use config::Config;
 pub use error::InterchangeError;
+pub use export::write;
 pub use golden::{Replay, TOLERANCE, replay};
 pub use tensors::{Stored, Tensors};
 
