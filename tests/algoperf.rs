@@ -1,6 +1,7 @@
 //! Official logs through the command: forms, exit codes, records and export.
 
 #[path = "../results/tests/results/logtree.rs"]
+#[allow(dead_code)] // The tests of the results use the rest.
 mod logtree;
 
 mod common;
