@@ -355,6 +355,8 @@ mod tests {
         let (exit, _) = run(&[
             "plot",
             history,
+            "--metric",
+            "seconds_per_step",
             "-o",
             out,
             "-w",
