@@ -1,7 +1,7 @@
 //! Time of `velodrome compare` on two runs of 10,000 trials, with its parts: reading folders or
 //! archives, and the statistics with and without common seeds.
 //!
-//! `cargo bench --bench compare`. It takes at most 2 s from archives and statistics together; see
+//! `cargo bench --bench compare`. The aim is 2 s for archives and statistics together; see
 //! `docs/comparison.md`.
 
 use criterion::{Criterion, criterion_group, criterion_main};

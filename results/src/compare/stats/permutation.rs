@@ -251,7 +251,7 @@ mod tests {
         let floor = excess(&sample) - 1e-9;
         let (exact, drawn) = (
             sign_flips(ranks, floor),
-            sampled(&[sample.clone()], floor, 1),
+            sampled(std::slice::from_ref(&sample), floor, 1),
         );
         assert!((drawn / exact - 1.0).abs() < 0.1, "{drawn} {exact}");
 
