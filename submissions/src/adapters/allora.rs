@@ -16,7 +16,7 @@
 //! product.
 
 use super::lora::{Lora, Start};
-use super::{Draw, Factor, Method, MethodError, Options, Pair, Parts, Shape};
+use super::{Method, MethodError, Options, Pair, Parts, Shape, Wraps};
 use burn::tensor::Tensor;
 
 /// ALLoRA.
@@ -60,13 +60,9 @@ impl AlLora {
     }
 }
 
-impl Parts for AlLora {
-    fn trained(&self) -> Vec<Factor> {
-        self.lora.trained()
-    }
-
-    fn initial(&self, base: &Tensor<2>, draw: &mut Draw) -> Result<Vec<Tensor<2>>, MethodError> {
-        self.lora.initial(base, draw)
+impl Wraps for AlLora {
+    fn inner(&self) -> &dyn Parts {
+        &self.lora
     }
 }
 

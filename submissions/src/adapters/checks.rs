@@ -225,13 +225,7 @@ fn step(adapted: &Adapted) -> (f32, Vec<Option<Tensor<2>>>) {
     let x = draw.normal([16, LONG.d_in], 1.0, &device);
     let wanted = draw.normal([16, LONG.d_out], 1.0, &device);
     let graph = |t: &Tensor<2>| Tensor::<2>::from_inner(t.clone());
-    let trained: Vec<Tensor<2>> = adapted
-        .trained()
-        .iter()
-        .map(|t| graph(t).require_grad())
-        .collect();
-    let constants = adapted.constants().iter().map(graph);
-    let factors: Vec<Tensor<2>> = trained.iter().cloned().chain(constants).collect();
+    let (factors, trained) = adapted.in_graph();
     let frozen = graph(adapted.frozen());
     let y = adapted.method().forward(graph(&x), frozen, &factors);
     let loss = (y - graph(&wanted)).square().mean();

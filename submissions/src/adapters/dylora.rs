@@ -14,7 +14,7 @@
 //! `DyLoRA/loralib/DyLoRA.py` (the roots of `r / b` on both slices are `alpha / b` here).
 
 use super::lora::{Lora, Start};
-use super::{Added, Draw, Factor, Method, MethodError, Options, Pair, Parts, Shape};
+use super::{Added, Method, MethodError, Options, Pair, Parts, Shape, Wraps};
 use burn::tensor::Tensor;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -71,13 +71,9 @@ impl DyLora {
     }
 }
 
-impl Parts for DyLora {
-    fn trained(&self) -> Vec<Factor> {
-        self.lora.trained()
-    }
-
-    fn initial(&self, base: &Tensor<2>, draw: &mut Draw) -> Result<Vec<Tensor<2>>, MethodError> {
-        self.lora.initial(base, draw)
+impl Wraps for DyLora {
+    fn inner(&self) -> &dyn Parts {
+        &self.lora
     }
 }
 

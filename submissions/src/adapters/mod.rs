@@ -302,6 +302,15 @@ impl Adapted {
         self.method.forward(x, self.frozen.clone(), &self.factors)
     }
 
+    /// All factors in a graph, the trained ones as leaves whose gradients are kept; and those leaves.
+    pub fn in_graph(&self) -> (Vec<Tensor<2>>, Vec<Tensor<2>>) {
+        let graph = |t: &Tensor<2>| Tensor::<2>::from_inner(t.clone());
+        let leaf = |t: &Tensor<2>| graph(t).require_grad();
+        let leaves: Vec<Tensor<2>> = self.trained().iter().map(leaf).collect();
+        let constants = self.constants().iter().map(graph);
+        (leaves.iter().cloned().chain(constants).collect(), leaves)
+    }
+
     /// The adapter as trainees attach it: the trained factors become parameters, the rest is held by
     /// the recipe. The frozen weight must be the parameter's value by then (see [`Parts::frozen`]).
     pub fn attach(self) -> Adapter {

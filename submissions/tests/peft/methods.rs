@@ -38,13 +38,7 @@ fn named(name: &str, options: &str) -> Arc<dyn Method> {
 /// Gradients of the trained factors, for the gradient `flow` of the adapted weight.
 fn gradients(method: &dyn Method, adapted: &Adapted, flow: &Tensor<2>) -> Vec<Tensor<2>> {
     let graph = |t: &Tensor<2>| Tensor::<2>::from_inner(t.clone());
-    let trained: Vec<Tensor<2>> = adapted
-        .trained()
-        .iter()
-        .map(|t| graph(t).require_grad())
-        .collect();
-    let constants = adapted.constants().iter().map(graph);
-    let factors: Vec<Tensor<2>> = trained.iter().cloned().chain(constants).collect();
+    let (factors, trained) = adapted.in_graph();
     let weight = method.materialize(graph(adapted.frozen()), &factors);
     let gradients = (weight * graph(flow)).sum().backward();
     let zero = |t: &Tensor<2>| Tensor::zeros(t.dims(), &Device::flex());

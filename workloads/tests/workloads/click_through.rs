@@ -4,11 +4,11 @@
 mod criteo;
 mod parquet;
 
-use crate::common::{batch, bits, build, lock, registry, training_device};
+use crate::common::{batch, bits, build, lock, mean, numbers, registry, shift, training_device};
 use burn::tensor::{Device, Tensor, TensorData};
 use velodrome_harness::contract::{
-    Batch, HostBatch, HostField, HostValues, Model, ParamInfo, ParamKind, PassOptions, Trained,
-    Trainee, Weights,
+    Batch, HostBatch, HostField, HostValues, Model, ParamKind, PassOptions, Trained, Trainee,
+    Weights,
 };
 use velodrome_workloads::flights_dlrm::algoperf;
 use velodrome_workloads::models::{Dlrm, DlrmConfig, DlrmNetwork};
@@ -77,27 +77,6 @@ fn examples(config: &DlrmConfig, n: usize) -> HostBatch {
 fn on_device(host: HostBatch) -> Batch {
     let ids = (0..host.examples).collect();
     Batch::from_host(host, ids, &training_device())
-}
-
-fn numbers(tensor: Tensor<1>) -> Vec<f32> {
-    tensor.into_data().try_to_vec().unwrap()
-}
-
-fn mean(losses: Tensor<1>) -> f64 {
-    let losses = numbers(losses);
-    losses.iter().map(|l| f64::from(*l)).sum::<f64>() / losses.len() as f64
-}
-
-fn shift(model: &mut dyn Model, param: usize, element: usize, by: f32) {
-    model.map(&mut |info: &ParamInfo, flat: Tensor<1>| {
-        if info.index != param {
-            return flat;
-        }
-        let mut values = numbers(flat);
-        values[element] += by;
-        let n = values.len();
-        Tensor::from_data(TensorData::new(values, [n]), &Device::flex())
-    });
 }
 
 /// Every element of every parameter, by central differences. A difference across a kink of ReLU is no

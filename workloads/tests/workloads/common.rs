@@ -1,6 +1,6 @@
 //! Shared by the integration tests.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use std::sync::{Arc, Mutex, MutexGuard};
 use velodrome_harness::contract::{Batch, Dataset, Model, Size, Workload};
 use velodrome_harness::registry::Registry;
@@ -47,6 +47,30 @@ pub fn batches(data: &dyn Dataset, examples: usize, size: usize) -> Vec<Batch> {
         .chunks(size)
         .map(|ids| batch(data, ids, &device))
         .collect()
+}
+
+/// The values of a tensor, row-major.
+pub fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_to_vec().unwrap()
+}
+
+pub fn mean(losses: Tensor<1>) -> f64 {
+    let losses = numbers(losses);
+    losses.iter().map(|l| f64::from(*l)).sum::<f64>() / losses.len() as f64
+}
+
+/// Adds `by` to one element of the parameter with the index `param`: for differences.
+pub fn shift(model: &mut dyn Model, param: usize, element: usize, by: f32) {
+    model.map(&mut |info, flat| {
+        if info.index != param {
+            return flat;
+        }
+        let device = flat.device();
+        let mut values = numbers(flat);
+        values[element] += by;
+        let n = values.len();
+        Tensor::from_data(TensorData::new(values, [n]), &device)
+    });
 }
 
 pub fn bits(tensor: Tensor<1>) -> Vec<u32> {

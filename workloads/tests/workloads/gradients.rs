@@ -1,9 +1,8 @@
 //! The gradients of each model against central differences of its loss, on tiny sizes.
 
-use crate::common::{lock, training_device};
-use burn::tensor::{Device, Tensor, TensorData};
+use crate::common::{lock, mean, shift, training_device};
 use velodrome_harness::contract::{
-    Batch, HostBatch, HostField, HostValues, Model, Network, ParamInfo, PassOptions, Trained,
+    Batch, HostBatch, HostField, HostValues, Model, Network, PassOptions, Trained,
 };
 use velodrome_workloads::models::{
     Activation, Answer, AnswerConfig, Gpt, GptConfig, Mlp, MlpConfig, NormPlace, ResNet,
@@ -27,21 +26,7 @@ fn quiet() -> PassOptions {
 
 /// The loss of a training pass, averaged in 64 bits.
 fn loss(model: &mut dyn Model, batch: &Batch) -> f64 {
-    let losses = model.pass(batch, &quiet()).unwrap().losses;
-    let losses: Vec<f32> = losses.into_data().try_to_vec().unwrap();
-    losses.iter().map(|l| f64::from(*l)).sum::<f64>() / losses.len() as f64
-}
-
-fn shift(model: &mut dyn Model, param: usize, element: usize, by: f32) {
-    model.map(&mut |info: &ParamInfo, flat: Tensor<1>| {
-        if info.index != param {
-            return flat;
-        }
-        let mut values: Vec<f32> = flat.into_data().try_to_vec().unwrap();
-        values[element] += by;
-        let n = values.len();
-        Tensor::from_data(TensorData::new(values, [n]), &Device::flex())
-    });
+    mean(model.pass(batch, &quiet()).unwrap().losses)
 }
 
 /// Checks some elements of every parameter.

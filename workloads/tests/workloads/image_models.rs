@@ -1,7 +1,7 @@
 //! The image models against PyTorch's numbers for AlgoPerf's own model code, their gradients against
 //! differences, and the sizes of the official models.
 
-use crate::common::{lock, training_device};
+use crate::common::{lock, shift, training_device};
 use burn::tensor::{Device, Tensor, TensorData};
 use velodrome_harness::contract::{
     Batch, HostBatch, HostField, HostValues, Model, Network, ParamInfo, ParamKind, PassOptions,
@@ -266,15 +266,7 @@ fn check<N: Network>(network: N, scale: f32, batch: &Batch) {
         let gradient = values(gradients.get(param).unwrap());
         for element in (0..param.len()).step_by((param.len() / 3).max(1)) {
             let mut loss = |by: f32| {
-                model.map(&mut |info: &ParamInfo, flat: Tensor<1>| {
-                    if info.index != param.index {
-                        return flat;
-                    }
-                    let mut values: Vec<f32> = flat.into_data().try_to_vec().unwrap();
-                    values[element] += by;
-                    let n = values.len();
-                    Tensor::from_data(TensorData::new(values, [n]), &Device::flex())
-                });
+                shift(&mut model, param.index, element, by);
                 let losses = values(model.pass(batch, &quiet).unwrap().losses);
                 model.restore(&snapshot).unwrap();
                 losses.iter().sum::<f64>() / losses.len() as f64

@@ -3,7 +3,7 @@
 
 mod reference;
 
-use crate::common::{batch, bits, build, lock, registry, training_device};
+use crate::common::{batch, bits, build, lock, numbers, registry, shift, training_device};
 use burn::tensor::{Device, Tensor, TensorData};
 use reference::REFERENCES;
 use std::collections::HashSet;
@@ -94,10 +94,6 @@ fn fill(model: &mut dyn Model) {
             .collect();
         Tensor::from_data(TensorData::new(values, [info.len()]), &flat.device())
     });
-}
-
-fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().try_to_vec().unwrap()
 }
 
 fn close(found: &[f32], expected: &[f32], what: &str) {
@@ -193,15 +189,7 @@ fn gradients_equal_central_differences() {
             let snapshot = model.snapshot();
             for element in (0..param.len()).step_by(stride) {
                 let mut at = |by: f32| {
-                    model.map(&mut |info: &ParamInfo, flat: Tensor<1>| {
-                        let device = flat.device();
-                        let mut values = numbers(flat);
-                        if info.index == param.index {
-                            values[element] += by;
-                        }
-                        let n = values.len();
-                        Tensor::from_data(TensorData::new(values, [n]), &device)
-                    });
+                    shift(&mut model, param.index, element, by);
                     let losses = numbers(model.pass(&batch, &options).unwrap().losses);
                     model.restore(&snapshot).unwrap();
                     losses.iter().map(|l| f64::from(*l)).sum::<f64>() / losses.len() as f64

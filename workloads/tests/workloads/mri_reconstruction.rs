@@ -1,7 +1,7 @@
 //! Undersampled magnetic resonance images: the metric and the network against reference numbers,
 //! gradients against differences, sizes of the three workloads and their variants.
 
-use crate::common::{bits, build, lock, registry, training_device};
+use crate::common::{bits, build, lock, numbers, registry, shift, training_device};
 use burn::tensor::{Device, Tensor, TensorData};
 use velodrome_harness::contract::{
     Batch, HostBatch, HostField, HostValues, Model, ParamInfo, ParamKind, PassOptions, Size,
@@ -62,10 +62,6 @@ fn set(model: &mut dyn Model, each: impl Fn(&ParamInfo) -> Vec<f32>) {
     model.map(&mut |info: &ParamInfo, _: Tensor<1>| {
         Tensor::from_data(TensorData::new(each(info), [info.len()]), &Device::flex())
     });
-}
-
-fn numbers(tensor: Tensor<1>) -> Vec<f32> {
-    tensor.into_data().try_to_vec().unwrap()
 }
 
 /// Reference: `skimage.metrics.structural_similarity` of scikit-image 0.26.0 (`win_size=7`,
@@ -233,15 +229,7 @@ fn gradients_equal_differences() {
             let snapshot = model.snapshot();
             for element in (0..param.len()).step_by((param.len() / 4).max(1)) {
                 let mut at = |by: f32| {
-                    model.map(&mut |info: &ParamInfo, flat: Tensor<1>| {
-                        if info.index != param.index {
-                            return flat;
-                        }
-                        let mut values = numbers(flat);
-                        values[element] += by;
-                        let n = values.len();
-                        Tensor::from_data(TensorData::new(values, [n]), &Device::flex())
-                    });
+                    shift(&mut model, param.index, element, by);
                     let value = loss(&mut model);
                     model.restore(&snapshot).unwrap();
                     value

@@ -1,7 +1,7 @@
 //! The finer faces of a pass: weights of examples and units, weights that depend on the losses,
 //! objectives of a submission's own, values that stand in for the parameters.
 
-use crate::common::{batch, bits, build, lock, parameter_bits, registry, training_device};
+use crate::common::{batch, bits, build, lock, numbers, parameter_bits, registry, training_device};
 use burn::tensor::{Tensor, TensorData};
 use velodrome_harness::contract::{
     Batch, Gradients, ModelError, PassOptions, Trainee, Weights, cross_entropy,
@@ -35,10 +35,6 @@ fn quiet() -> PassOptions {
 fn vector(trainee: &Trainee, values: Vec<f32>) -> Tensor<1> {
     let n = values.len();
     Tensor::from_data(TensorData::new(values, [n]), &trainee.device())
-}
-
-fn numbers(tensor: Tensor<1>) -> Vec<f32> {
-    tensor.into_data().try_to_vec().unwrap()
 }
 
 fn flat(gradients: &Gradients) -> Vec<Vec<f32>> {

@@ -1,8 +1,8 @@
 //! Sequence to sequence: sizes, variants, gradients, training.
 
-use crate::common::{batch, batches, bits, build, lock, registry, training_device};
+use crate::common::{batch, batches, bits, build, lock, registry, shift, training_device};
 use burn::optim::AdamWConfig;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use velodrome_harness::contract::{
     Batch, Dataset, HostBatch, HostField, HostValues, Model, ModelError, PassOptions, Size, Trained,
 };
@@ -89,15 +89,7 @@ fn gradients_are_differences() {
             let snapshot = model.snapshot();
             for element in (0..param.len()).step_by((param.len() / 3).max(1)) {
                 let mut at = |by: f32| {
-                    model.map(&mut |info, flat| {
-                        if info.index != param.index {
-                            return flat;
-                        }
-                        let mut values: Vec<f32> = flat.into_data().try_to_vec().unwrap();
-                        values[element] += by;
-                        let n = values.len();
-                        Tensor::from_data(TensorData::new(values, [n]), &Device::flex())
-                    });
+                    shift(&mut model, param.index, element, by);
                     let loss = loss(&mut model);
                     model.restore(&snapshot).unwrap();
                     loss

@@ -1,6 +1,6 @@
 //! The recognisers: gradients, padding, LSTMs against PyTorch, sizes and variants.
 
-use crate::common::{bits, build, lock, registry, training_device};
+use crate::common::{bits, build, lock, numbers, registry, shift, training_device};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use velodrome_harness::contract::{
@@ -107,10 +107,6 @@ fn quiet() -> PassOptions {
     }
 }
 
-fn numbers(tensor: Tensor<1>) -> Vec<f32> {
-    tensor.into_data().try_to_vec().unwrap()
-}
-
 /// Losses and the gradients of all parameters.
 fn pass(model: &mut dyn Model, batch: &Batch) -> (Vec<f32>, Vec<Vec<f32>>) {
     let output = model.pass(batch, &quiet()).unwrap();
@@ -125,15 +121,7 @@ fn pass(model: &mut dyn Model, batch: &Batch) -> (Vec<f32>, Vec<Vec<f32>>) {
 /// The mean loss with one parameter's element moved.
 fn moved(model: &mut dyn Model, batch: &Batch, (param, element): (usize, usize), by: f32) -> f64 {
     let snapshot = model.snapshot();
-    model.map(&mut |info: &ParamInfo, flat: Tensor<1>| {
-        if info.index != param {
-            return flat;
-        }
-        let mut values = numbers(flat);
-        values[element] += by;
-        let n = values.len();
-        Tensor::from_data(TensorData::new(values, [n]), &Device::flex())
-    });
+    shift(&mut *model, param, element, by);
     let losses = numbers(model.pass(batch, &quiet()).unwrap().losses);
     model.restore(&snapshot).unwrap();
     losses.iter().map(|l| f64::from(*l)).sum::<f64>() / losses.len() as f64

@@ -1,6 +1,6 @@
 //! Criteo's click logs, in files of their true format.
 
-use super::mean;
+use crate::common::mean;
 use crate::common::{batch, lock, training_device};
 use std::path::Path;
 use velodrome_harness::contract::{Dataset, HostValues, Model, PassOptions, Trained};
