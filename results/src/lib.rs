@@ -41,5 +41,5 @@ mod xml;
 pub use error::RecordError;
 pub use record::{
     Budget, ClockParts, Counters, Direction, EndedBy, EvalRecord, Finding, Fingerprint, Outcome,
-    RunRecord, Seeds, Status, StepSummary, Target, TrialRecord,
+    Retained, RunRecord, Seeds, Status, StepSummary, Target, TrialRecord,
 };

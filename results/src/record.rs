@@ -145,6 +145,11 @@ pub struct Target {
     /// Value to reach on the test split; recorded beside it.
     #[serde(with = "measures::real")]
     pub test: f64,
+    /// The largest number of trainable elements (adapters included) over the elements of the model
+    /// that the workload gives; a submission that trains more is not raced. `None` where all may
+    /// train.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trainable_share: Option<f64>,
 }
 
 impl Target {
@@ -304,6 +309,24 @@ pub struct Finding {
     pub message: String,
 }
 
+/// Loss on held-out pretraining data, in the workload's own unit: what fine-tuning forgot.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Retained {
+    /// With the pretrained weights.
+    #[serde(with = "measures::real")]
+    pub before: f64,
+    /// With the weights at the end of the trial.
+    #[serde(with = "measures::real")]
+    pub after: f64,
+}
+
+impl Retained {
+    /// How much the loss has grown: positive is worse.
+    pub fn forgetting(self) -> f64 {
+        self.after - self.before
+    }
+}
+
 /// How a trial went.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Outcome {
@@ -331,6 +354,9 @@ pub struct Outcome {
     pub trainable_parameters: u64,
     /// All parameters of the model, without buffers.
     pub parameters: u64,
+    /// What was kept of the pretraining; `None` where the workload begins from random weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retained: Option<Retained>,
     /// Peak resident memory of the trial's process in bytes, where the system tells.
     pub peak_memory_bytes: Option<u64>,
     /// Work at the last evaluation.
@@ -340,6 +366,12 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Bytes of a file of the trained parameters in 32 bits: what an adapter takes beside the weights
+    /// that it belongs to.
+    pub fn adapter_bytes(&self) -> u64 {
+        4 * self.trainable_parameters
+    }
+
     /// Keeps the best validation metric seen, and the test metric beside it. Non-finite values
     /// are never the best.
     pub fn observe(&mut self, target: &Target, validation: f64, test: f64) {

@@ -13,10 +13,12 @@ pub mod fashion_resnet;
 pub mod fashion_vit;
 pub mod flights_dlrm;
 pub mod metrics;
+pub mod moby_gpt;
 pub mod models;
 pub mod modular_gpt;
 pub mod mri_unet;
 pub mod pcba_gnn;
+pub mod pretrained;
 pub mod sequence_to_sequence;
 pub mod shakespeare_gpt;
 pub mod speech_conformer;
@@ -43,6 +45,7 @@ pub const TABLE: &[&dyn Members] = &[
     &shakespeare_gpt::WORKSTATION,
     &shakespeare_gpt::ALGOPERF,
     &modular_gpt::LAPTOP,
+    &moby_gpt::LAPTOP,
     &mri_unet::LAPTOP,
     &mri_unet::WORKSTATION,
     &mri_unet::ALGOPERF,

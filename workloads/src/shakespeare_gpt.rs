@@ -7,7 +7,7 @@ use crate::models::{Activation, Gpt, GptConfig, NormKind, NormPlace, Positions};
 use velodrome_harness::contract::{Size, Trained};
 
 const KIND: &str = "language_model";
-const BUILD: Build<GptConfig> =
+pub(crate) const BUILD: Build<GptConfig> =
     |config, device| Ok(Box::new(Trained::new(Gpt::new(config, device)?)));
 
 /// The workload and its variants.
@@ -149,7 +149,7 @@ pub fn finewebedu() -> GptConfig {
     }
 }
 
-fn describe(config: &GptConfig) -> String {
+pub(crate) fn describe(config: &GptConfig) -> String {
     let unit = if config.vocabulary > 256 {
         "tokens"
     } else {

@@ -51,6 +51,10 @@ pub struct TargetEntry {
     pub validation: f64,
     /// Value to reach on the test split.
     pub test: f64,
+    /// The largest share of the model's elements that may train, above 0 and at most 1; all where
+    /// absent.
+    #[serde(default)]
+    pub trainable_share: Option<f64>,
     /// The most examples through a gradient.
     pub budget_work: u64,
     /// The most seconds on the submission clock.
@@ -107,6 +111,7 @@ impl TargetEntry {
                 direction: self.direction,
                 validation: self.validation,
                 test: self.test,
+                trainable_share: self.trainable_share,
             },
             target_provenance: self.provenance.trim().to_string(),
             budget: Budget {
@@ -148,6 +153,9 @@ impl TargetEntry {
             if value == 0 {
                 return fault(field, "must be at least 1");
             }
+        }
+        if self.trainable_share.is_some_and(|s| !(s > 0.0 && s <= 1.0)) {
+            return fault("trainable_share", "must be above 0 and at most 1");
         }
         if self.budget_work < self.eval_every_work {
             return fault("budget_work", "must be at least `eval_every_work`");

@@ -139,6 +139,13 @@ pub trait Workload: Send + Sync {
     fn open(&self) -> Result<Splits, WorkloadError>;
 
     /// Builds the model on `device` (with autodiff). The harness seeds the device before the
-    /// call; the model's parameters must depend on nothing else.
+    /// call; the model's parameters must depend on nothing else, apart from pretrained weights.
     fn build(&self, device: &Device) -> Result<Box<dyn Model>, WorkloadError>;
+
+    /// Held-out examples of the data that the weights were pretrained on, in the fields that the model
+    /// reads: their `loss` before and after a trial tells what was forgotten. `None` where the
+    /// weights are random.
+    fn retained(&self) -> Result<Option<Arc<dyn Dataset>>, WorkloadError> {
+        Ok(None)
+    }
 }

@@ -177,6 +177,7 @@ pub fn target() -> Target {
         direction: Direction::Minimize,
         validation: 1e-12,
         test: 1e-12,
+        trainable_share: None,
     }
 }
 

@@ -132,6 +132,7 @@ impl Logs {
                 direction: workload.direction,
                 validation: workload.target,
                 test: metadata.test_target.unwrap_or(workload.target),
+                trainable_share: None,
             },
             budget: Budget {
                 work: 0,

@@ -90,6 +90,7 @@ fn settings(frame: &mut Frame<'_, Row<'_>>) {
     });
     frame.real("target.validation", |r| r.trial.target.validation);
     frame.real("target.test", |r| r.trial.target.test);
+    frame.maybe_real("target.trainable_share", |r| r.trial.target.trainable_share);
     frame.count("budget.work", |r| r.trial.budget.work);
     frame.real("budget.seconds", |r| r.trial.budget.seconds);
     frame.count("eval_every_work", |r| r.trial.eval_every_work);
@@ -102,6 +103,8 @@ fn outcome(frame: &mut Frame<'_, Row<'_>>) {
         ("time_to_test_target", |o| o.time_to_test_target),
         ("best_validation", |o| o.best_validation),
         ("test_at_best", |o| o.test_at_best),
+        ("retained.before", |o| o.retained.map(|r| r.before)),
+        ("retained.after", |o| o.retained.map(|r| r.after)),
     ];
     for (name, get) in reals {
         frame.maybe_real(name, |r| get(&r.trial.outcome));
@@ -112,6 +115,7 @@ fn outcome(frame: &mut Frame<'_, Row<'_>>) {
         ("state_bytes", |o| Some(o.state_bytes)),
         ("trainable_parameters", |o| Some(o.trainable_parameters)),
         ("parameters", |o| Some(o.parameters)),
+        ("adapter_bytes", |o| Some(o.adapter_bytes())),
         ("peak_memory_bytes", |o| o.peak_memory_bytes),
         ("last_eval_work", |o| Some(o.last_eval_work)),
         ("resumes", |o| Some(o.resumes.into())),

@@ -71,6 +71,7 @@ impl TrialBuilder {
                 direction: Direction::Minimize,
                 validation: TARGET,
                 test: 0.55,
+                trainable_share: None,
             },
             budget: Budget {
                 work: 100_000,
@@ -217,6 +218,7 @@ impl TrialBuilder {
             state_bytes: 4096,
             trainable_parameters: 512,
             parameters: 512,
+            retained: None,
             peak_memory_bytes: Some(50_000_000),
             last_eval_work: 0,
             resumes: 0,

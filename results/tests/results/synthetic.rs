@@ -127,6 +127,7 @@ pub fn bare_trial(work: &Work, submission: &str, study: u32, trial: u32) -> Tria
                 direction: work.direction,
                 validation: work.target,
                 test: work.target,
+                trainable_share: None,
             },
             budget: Budget {
                 work: 240_000,

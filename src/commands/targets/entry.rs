@@ -24,8 +24,12 @@ impl Entry<'_> {
             velodrome_results::Direction::Minimize => "minimize",
             velodrome_results::Direction::Maximize => "maximize",
         };
+        let share = match spec.target.trainable_share {
+            Some(share) => format!("trainable_share = {share}\n"),
+            None => String::new(),
+        };
         format!(
-            "[{}]\nmetric = \"{}\"\ndirection = \"{direction}\"\nvalidation = {}\ntest = {}\n\
+            "[{}]\nmetric = \"{}\"\ndirection = \"{direction}\"\nvalidation = {}\ntest = {}\n{share}\
              budget_work = {}\nbudget_seconds = {:.1}\neval_every_work = {}\neval_batch_size = {}\n\
              step_hint = {}\nbatch_size = {}\nprovenance = \"\"\"\n{}\"\"\"\n",
             finding.workload,

@@ -11,11 +11,13 @@ mod fineweb;
 mod flights;
 mod imagenet;
 mod images;
+mod moby_dick;
 mod modular;
 pub mod molecules;
 pub mod mri;
 mod official;
 mod pictures;
+mod prose;
 mod reviews;
 mod shakespeare;
 pub mod speech;
@@ -30,9 +32,11 @@ pub use fineweb::{FineWeb, TokenWindows};
 pub use flights::{Flight, FlightSplit, Flights, Route, Timetable, flight_splits, parse_parquet};
 pub use imagenet::ImageNet;
 pub use images::{ImageSplits, Images};
+pub use moby_dick::MobyDick;
 pub use modular::{Equations, Modular, Operation};
 pub use molecules::{Molpcba, Pcba, PcbaFull};
 pub use official::{OFFICIAL, Official, folder};
+pub use prose::Prose;
 pub use reviews::Reviews;
 pub use shakespeare::Shakespeare;
 pub use translation::{
@@ -53,6 +57,8 @@ pub fn embedded() -> Vec<Embedded> {
         digits::FILE,
         fashion::FILE,
         flights::FILE,
+        moby_dick::FILE,
+        crate::moby_gpt::WEIGHTS,
         molecules::FILE,
         mri::FILE,
         shakespeare::FILE,
@@ -72,6 +78,19 @@ pub struct Embedded {
 }
 
 impl Embedded {
+    /// A file of `workloads/data/`, with its checksum.
+    pub(crate) const fn new(
+        file: &'static str,
+        sha256: &'static str,
+        bytes: &'static [u8],
+    ) -> Self {
+        Self {
+            file,
+            sha256,
+            bytes,
+        }
+    }
+
     /// Bytes of the file.
     pub fn bytes(&self) -> u64 {
         self.bytes.len() as u64
@@ -98,7 +117,7 @@ impl Embedded {
     }
 
     /// An error about this file.
-    fn fault(&self, workload: &str, message: &str) -> WorkloadError {
+    pub(crate) fn fault(&self, workload: &str, message: &str) -> WorkloadError {
         WorkloadError::Data {
             workload: workload.to_string(),
             message: format!("{}: {message}", self.file),
@@ -125,6 +144,11 @@ mod tests {
             (fashion::FILE, include_str!("../../data/fashion_mnist.md")),
             (mri::FILE, include_str!("../../data/mri_heads_64.md")),
             (flights::FILE, include_str!("../../data/flights_400k.md")),
+            (moby_dick::FILE, include_str!("../../data/moby_dick.md")),
+            (
+                crate::moby_gpt::WEIGHTS,
+                include_str!("../../data/shakespeare_bytes_gpt.md"),
+            ),
             (speech::FILE, include_str!("../../data/spoken_prompts.md")),
             (
                 shakespeare::FILE,

@@ -1,6 +1,6 @@
 //! Tiny-shakespeare: 1.1 million bytes of Shakespeare's plays, as windows of bytes.
 
-use super::{Embedded, Windows};
+use super::{Embedded, Prose, Windows};
 use std::sync::Arc;
 use velodrome_harness::contract::{DataSource, Splits, WorkloadError};
 
@@ -53,6 +53,11 @@ impl Shakespeare {
             licence: "public domain (text), Apache-2.0 (package)".into(),
             sha256: FILE.sha256.into(),
         }
+    }
+
+    /// Opens the text as bytes, with the same ranges.
+    pub fn open_bytes(workload: &str) -> Result<Prose, WorkloadError> {
+        Prose::open(&FILE, workload, Self::LENGTH)
     }
 
     /// Opens the text.

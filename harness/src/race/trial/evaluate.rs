@@ -3,22 +3,23 @@
 use super::super::clock::Phase;
 use super::super::event::Event;
 use super::{PROGRESS_EVERY, Race, Stop, Trial, fence};
-use crate::contract::{Batch, Dataset, Splits, WorkloadError};
+use crate::contract::{Batch, Dataset, Trainee, WorkloadError};
 use std::sync::Arc;
-use velodrome_results::EvalRecord;
 use velodrome_results::measures::Measures;
+use velodrome_results::{EvalRecord, Retained};
 
 impl Trial<'_> {
     /// One evaluation; says whether the target is met.
     pub(super) fn evaluate(&mut self, race: &mut Race) -> Result<bool, Stop> {
+        self.check_share(&race.trainee)?;
         let device = self.setup.device.clone();
         self.clock.measure(Phase::Prepare, || -> Result<_, Stop> {
             race.algorithm.prepare_for_eval(&mut race.trainee)?;
             fence(&device)
         })?;
         let at = self.clock.on_clock();
-        let validation = self.measure_split(race, |s| &s.validation)?;
-        let test = self.measure_split(race, |s| &s.test)?;
+        let validation = self.measure(&race.trainee, &race.splits.validation)?;
+        let test = self.measure(&race.trainee, &race.splits.test)?;
         let met = self.book_evaluation(race, at, validation, test)?;
         self.clock.measure(Phase::Prepare, || -> Result<_, Stop> {
             race.algorithm.after_eval(&mut race.trainee)?;
@@ -27,14 +28,59 @@ impl Trial<'_> {
         Ok(met)
     }
 
-    /// Measures of one split, off the clock.
-    fn measure_split(
+    /// Fails where the submission trains more than the target allows.
+    fn check_share(&self, trainee: &Trainee) -> Result<(), Stop> {
+        let Some(most) = self.record.target.trainable_share else {
+            return Ok(());
+        };
+        let (trained, given) = (trainee.trainable_parameters(), self.spec.parameters as u64);
+        if trained as f64 > most * given as f64 {
+            return Err(Stop::Barred(format!(
+                "trains {trained} elements of a model of {given}; the target allows {} %",
+                100.0 * most
+            )));
+        }
+        Ok(())
+    }
+
+    /// Loss on the pretraining data before anything was trained, off the clock.
+    pub(super) fn measure_retained(
         &mut self,
-        race: &Race,
-        split: impl Fn(&Splits) -> &Arc<dyn Dataset>,
-    ) -> Result<Measures, Stop> {
+        trainee: &Trainee,
+        data: &Arc<dyn Dataset>,
+    ) -> Result<(), Stop> {
+        let before = self.retained_loss(trainee, data)?;
+        self.record.outcome.retained = Some(Retained {
+            before,
+            after: before,
+        });
+        Ok(())
+    }
+
+    /// The same at the end, with the weights that are evaluated.
+    pub(super) fn measure_forgetting(&mut self, race: &mut Race) -> Result<(), Stop> {
+        let Some(data) = race.retained.clone() else {
+            return Ok(());
+        };
+        // The race is over: nothing of this is the submission's time.
+        self.clock.measure(Phase::Evaluation, || {
+            race.algorithm.prepare_for_eval(&mut race.trainee)
+        })?;
+        let after = self.retained_loss(&race.trainee, &data)?;
+        if let Some(retained) = &mut self.record.outcome.retained {
+            retained.after = after;
+        }
+        Ok(())
+    }
+
+    fn retained_loss(&mut self, trainee: &Trainee, data: &Arc<dyn Dataset>) -> Result<f64, Stop> {
+        let measures = self.measure(trainee, data)?;
+        Ok(measures.get("loss").copied().unwrap_or(f64::NAN))
+    }
+
+    /// Measures of one split, off the clock.
+    fn measure(&mut self, trainee: &Trainee, data: &Arc<dyn Dataset>) -> Result<Measures, Stop> {
         let time = self.clock.time().clone();
-        let data = split(&race.splits).clone();
         let (size, device) = (self.spec.eval_batch_size.max(1), self.setup.device.clone());
         let (emit, id) = (&mut *self.emit, self.record.id.clone());
         let (counters, budget_work) = (self.record.outcome.counters, self.record.budget.work);
@@ -64,7 +110,7 @@ impl Trial<'_> {
                     }
                 }
             });
-            race.trainee.evaluate(&mut batches)
+            trainee.evaluate(&mut batches)
         });
         match unreadable {
             Some(fault) => Err(WorkloadError::Data {

@@ -10,8 +10,8 @@ use super::histogram::Histogram;
 use super::input::InputQueue;
 use super::time::TimeSource;
 use crate::contract::{
-    Algorithm, ModelError, Queue, Splits, State, StepContext, Submission, SubmissionError, Trainee,
-    Workload, WorkloadError, WorkloadSpec,
+    Algorithm, Dataset, ModelError, Queue, Splits, State, StepContext, Submission, SubmissionError,
+    Trainee, Workload, WorkloadError, WorkloadSpec,
 };
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,9 @@ pub enum Stop {
     /// The device failed.
     #[error("device: {0}")]
     Device(String),
+    /// The rules of the workload do not let it race.
+    #[error("{0}")]
+    Barred(String),
     /// A [`Drill`] asked for it: the trial stays `running`.
     #[error("stopped at a checkpoint, as asked")]
     Halted,
@@ -106,6 +109,8 @@ struct Race {
     queue: InputQueue,
     log: EvalLog,
     splits: Splits,
+    /// Held-out pretraining data, where the workload begins from pretrained weights.
+    retained: Option<Arc<dyn Dataset>>,
 }
 
 impl<'a> Trial<'a> {
@@ -296,7 +301,8 @@ impl<'a> Trial<'a> {
     }
 
     /// Counts what only the live objects know, and lets go of them.
-    fn end(&mut self, race: Race, by: EndedBy) -> Result<EndedBy, Stop> {
+    fn end(&mut self, mut race: Race, by: EndedBy) -> Result<EndedBy, Stop> {
+        self.measure_forgetting(&mut race)?;
         let outcome = &mut self.record.outcome;
         self.clock.measure(Phase::Logging, || -> Result<_, Stop> {
             let mut state = State::new();
@@ -315,18 +321,23 @@ impl<'a> Trial<'a> {
     /// panic.
     pub fn finish(mut self, result: Result<EndedBy, Stop>) -> Result<TrialRecord, RecordError> {
         let (status, by, reason) = match result {
-            Ok(EndedBy::Target) => (Status::Reached, EndedBy::Target, None),
-            Ok(by) => (Status::Missed, by, None),
+            Ok(EndedBy::Target) => (Status::Reached, Some(EndedBy::Target), None),
+            Ok(by) => (Status::Missed, Some(by), None),
             Err(Stop::Record(error)) => return Err(error),
             Err(stop @ Stop::Diverged(_)) => (
                 Status::Diverged,
-                EndedBy::Divergence,
+                Some(EndedBy::Divergence),
                 Some(stop.to_string()),
             ),
-            Err(stop) => (Status::Crashed, EndedBy::Failure, Some(stop.to_string())),
+            Err(Stop::Barred(why)) => (Status::Skipped, None, Some(why)),
+            Err(stop) => (
+                Status::Crashed,
+                Some(EndedBy::Failure),
+                Some(stop.to_string()),
+            ),
         };
         self.record.status = status;
-        self.record.ended_by = Some(by);
+        self.record.ended_by = by;
         self.record.reason = reason;
         self.record.outcome.clock = self.clock.parts();
         self.record.outcome.step_times = self.steps.summary();

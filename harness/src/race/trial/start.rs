@@ -35,12 +35,14 @@ impl Trial<'_> {
         }
         let (workload, device) = (self.setup.workload, self.setup.device.clone());
         let seeds = self.record.seeds;
-        let (splits, model) = self.clock.measure(Phase::Setup, || -> Result<_, Stop> {
-            let splits = workload.open()?;
-            device.seed(seeds.model);
-            let model = workload.build(&device.clone().autodiff())?;
-            Ok((splits, model))
-        })?;
+        let (splits, retained, model) =
+            self.clock.measure(Phase::Setup, || -> Result<_, Stop> {
+                let splits = workload.open()?;
+                let retained = workload.retained()?;
+                device.seed(seeds.model);
+                let model = workload.build(&device.clone().autodiff())?;
+                Ok((splits, retained, model))
+            })?;
         // A checkpoint brings its findings along, these among them.
         if saved.is_none() {
             for skipped in &splits.skipped {
@@ -51,6 +53,10 @@ impl Trial<'_> {
             }
         }
         let mut trainee = Trainee::new(model, device.clone(), seeds.algorithm);
+        // A checkpoint brings this along too.
+        if let Some(data) = retained.as_ref().filter(|_| saved.is_none()) {
+            self.measure_retained(&trainee, data)?;
+        }
         let (position, batch_size) = saved.as_ref().map_or((0, self.spec.hints.batch_size), |c| {
             (c.header.position, c.header.batch_size)
         });
@@ -115,6 +121,7 @@ impl Trial<'_> {
             queue,
             log,
             splits,
+            retained,
         })
     }
 
