@@ -1,7 +1,7 @@
 //! Velodrome's submissions: training algorithms, each with its search space and its manual.
 //!
 //! One file per submission, grouped by what it changes: [`optimizers`] (the update rule), [`adapters`]
-//! (factors beside frozen weights),
+//! (factors beside frozen weights), [`fine_tuning`] (which pretrained weights train),
 //! [`averaging`] (the weights that are evaluated), [`compression`] (how the state is stored),
 //! [`objectives`] (what is minimised), [`self_tuning`] (what learns hyperparameters or reparameterisations beside the weights).
 //! [`schedules`] holds learning rates as functions of the step, [`fused`] what turns an elementwise
@@ -22,6 +22,7 @@ pub mod averaging;
 pub mod bowl;
 pub mod common;
 pub mod compression;
+pub mod fine_tuning;
 pub mod flat;
 pub mod fused;
 pub mod linalg;
@@ -37,6 +38,7 @@ pub mod subspaces;
 // `#[derive(RecordState)]` refers to these by `crate::`.
 pub use burn::optim::{RecordState, StateSink, StateSource, join_index, join_path};
 
+use adapters::{METHODS, Rider};
 use averaging::lawa::{LawaEmaSubmission, LawaQueueSubmission};
 use averaging::schedule_free_adamw::ScheduleFreeAdamWSubmission;
 use averaging::schedule_free_adamw_algoperf::ScheduleFreeAdamWAlgoPerfSubmission;
@@ -45,6 +47,9 @@ use averaging::schedule_free_prodigy::ScheduleFreeProdigySubmission;
 use compression::adamw_8bit::AdamW8bitSubmission;
 use compression::lion_8bit::Lion8bitSubmission;
 use compression::momentum_8bit::Momentum8bitSubmission;
+use fine_tuning::half_finetuning::HalfFinetuning;
+use fine_tuning::lora_plus::LoraPlus;
+use fine_tuning::selections::Choosing;
 use fused::Racing;
 use objectives::aldr_kl::AldrKlSubmission;
 use objectives::ldr_kl::LdrKlSubmission;
@@ -93,6 +98,29 @@ use velodrome_harness::registry::{Registry, RegistryError};
 
 /// The table of this crate's submissions, in the order in which they are listed.
 pub fn all() -> Vec<Arc<dyn Submission>> {
+    let mut all = from_scratch();
+    all.extend(fine_tuning());
+    all
+}
+
+/// Those that fine-tune: with the model's own parameters, with adapters that have a training loop of
+/// their own, and with every other method of the table of adapters.
+fn fine_tuning() -> Vec<Arc<dyn Submission>> {
+    let mut all: Vec<Arc<dyn Submission>> = vec![
+        Arc::new(Choosing::full()),
+        Arc::new(Choosing::linear_probe()),
+        Arc::new(HalfFinetuning),
+        Arc::new(Choosing::bitfit()),
+        Arc::new(Choosing::ln_tuning()),
+        Arc::new(LoraPlus),
+    ];
+    let riders = METHODS.iter().filter_map(Rider::of);
+    all.extend(riders.map(|r| Arc::new(r) as Arc<dyn Submission>));
+    all
+}
+
+/// Those that train from scratch.
+fn from_scratch() -> Vec<Arc<dyn Submission>> {
     vec![
         Arc::new(Racing::<AdamW, 2>::new()),
         Arc::new(Racing::<NAdamW, 2>::new()),

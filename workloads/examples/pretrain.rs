@@ -1,10 +1,11 @@
-//! The recipe of the pretrained weights: trains the model of `moby_gpt` on Shakespeare's plays with
-//! burn's AdamW and writes what `data/shakespeare_bytes_gpt.bf16.gz` holds.
+//! Makes pretrained weights by their recipe, with burn's AdamW, and writes the file that
+//! `workloads/data/` holds.
 //!
-//!     cargo run --release --workspace --example pretrain -- OUT [STEPS]
+//!     cargo run --release --workspace --example pretrain -- moby_gpt OUT
+//!     cargo run --release --workspace --example pretrain -- garments_vit OUT
 //!
-//! Batches of 32 windows in an order from seed 0, linear warm-up over 100 steps to 2e-3, then a cosine
-//! to zero, weight decay 0.1. The same build and number of threads give the same file.
+//! Batches in an order from seed 0, linear warm-up over 100 steps, then a cosine to zero, weight decay
+//! 0.1. The same build and number of threads give the same file.
 
 use burn::optim::AdamWConfig;
 use burn::tensor::Device;
@@ -16,72 +17,76 @@ use sha2::{Digest, Sha256};
 use std::error::Error;
 use std::f64::consts::PI;
 use std::io::Write;
-use velodrome_harness::contract::{Batch, Dataset, Model, PassOptions, Trained};
-use velodrome_workloads::data::Shakespeare;
-use velodrome_workloads::models::Gpt;
-use velodrome_workloads::{moby_gpt, pretrained};
+use std::sync::Arc;
+use velodrome_harness::contract::{Batch, Dataset, Model, Objective, PassOptions};
+use velodrome_workloads::pretrained::{self, Recipe};
+use velodrome_workloads::{garments_vit, moby_gpt};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const BATCH: usize = 32;
 const WARM_UP: f64 = 100.0;
-const PEAK: f64 = 2e-3;
 
-fn rate(step: usize, steps: usize) -> f64 {
-    let (step, steps) = (step as f64, steps as f64);
+fn rate(step: usize, recipe: &Recipe) -> f64 {
+    let (step, steps) = (step as f64, recipe.steps as f64);
     if step < WARM_UP {
-        return PEAK * (step + 1.0) / WARM_UP;
+        return recipe.learning_rate * (step + 1.0) / WARM_UP;
     }
-    0.5 * PEAK * (1.0 + (PI * (step - WARM_UP) / (steps - WARM_UP)).cos())
+    0.5 * recipe.learning_rate * (1.0 + (PI * (step - WARM_UP) / (steps - WARM_UP)).cos())
 }
 
-/// Loss over a whole split.
-fn loss(model: &dyn Model, data: &dyn Dataset) -> Result<f64, Box<dyn Error>> {
+/// Measures over a whole split, as text.
+fn measures(model: &dyn Model, data: &Arc<dyn Dataset>) -> Result<String, Box<dyn Error>> {
     let device = Device::flex();
     let ids: Vec<usize> = (0..data.len()).collect();
     let mut batches = ids
         .chunks(128)
         .map(|ids| Batch::from_host(data.batch(ids), ids.to_vec(), &device));
-    Ok(model.evaluate(&mut batches)?["loss"])
+    let measures = model.evaluate(&mut batches)?;
+    let parts = measures.iter().map(|(name, x)| format!("{name} {x:.4}"));
+    Ok(parts.collect::<Vec<_>>().join(", "))
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let out = arguments
-        .first()
-        .ok_or("the first argument names the file to write")?;
-    let steps: usize = arguments.get(1).map_or(Ok(2000), |text| text.parse())?;
-    let text = Shakespeare::open_bytes("pretrain")?;
+    let [name, out] = arguments.as_slice() else {
+        return Err("give the workload and the file to write".into());
+    };
+    let recipe = match name.as_str() {
+        "moby_gpt" => &moby_gpt::RECIPE,
+        "garments_vit" => &garments_vit::RECIPE,
+        other => return Err(format!("there is no recipe for `{other}`").into()),
+    };
+    let data = (recipe.open)(name)?;
     let device = Device::flex().autodiff();
     device.seed(0);
-    let mut model = Trained::new(Gpt::new(&moby_gpt::config(), &device)?);
+    let mut model = recipe.workload.untrained(&device)?;
     let mut optimizer = AdamWConfig::new()
         .with_epsilon(1e-8)
         .with_weight_decay(0.1)
         .init();
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let mut order: Vec<usize> = Vec::new();
-    for step in 0..steps {
-        if order.len() < BATCH {
-            order = (0..text.train.len()).collect();
+    for step in 0..recipe.steps {
+        if order.len() < recipe.batch_size {
+            order = (0..data.train.len()).collect();
             order.shuffle(&mut rng);
         }
-        let ids = order.split_off(order.len() - BATCH);
-        let batch = Batch::from_host(text.train.batch(&ids), ids, &device);
-        let output = model.pass(&batch, &PassOptions::default())?;
+        let ids = order.split_off(order.len() - recipe.batch_size);
+        let batch = Batch::from_host(data.train.batch(&ids), ids, &device);
+        let output = model.differentiate(&batch, &PassOptions::default(), Objective::Loss, None)?;
         let gradients = output.gradients.into_burn();
-        model.step(&mut optimizer, rate(step, steps).into(), gradients);
-        if (step + 1) % 100 == 0 || step + 1 == steps {
-            let validation = loss(&model, &text.validation)?;
-            println!("step {}: validation loss {validation:.4}", step + 1);
+        model.step(&mut optimizer, rate(step, recipe).into(), gradients);
+        if (step + 1) % 100 == 0 {
+            let found = measures(&*model, &data.validation)?;
+            println!("step {}: validation {found}", step + 1);
         }
     }
-    println!("test loss {:.4}", loss(&model, &text.test)?);
+    println!("test {}", measures(&*model, &data.test)?);
     let mut file = GzBuilder::new()
         .mtime(0)
         .write(Vec::new(), Compression::best());
-    file.write_all(&pretrained::encode(&model))?;
+    file.write_all(&pretrained::encode(&*model))?;
     let file = file.finish()?;
     let sum: String = Sha256::digest(&file)
         .iter()

@@ -9,7 +9,7 @@ use velodrome_harness::contract::{Size, Trained};
 
 const KIND: &str = "image_vit";
 const LOSS: &str = "softmax cross entropy";
-const BUILD: Build<VitConfig> =
+pub(crate) const BUILD: Build<VitConfig> =
     |config, device| Ok(Box::new(Trained::new(Vit::new(config, device)?)));
 
 /// The workload and its variants.
@@ -87,7 +87,7 @@ const VARIANTS: &[Variant<VitConfig>] = &[
     ),
 ];
 
-fn fashion() -> VitConfig {
+pub(crate) fn fashion() -> VitConfig {
     VitConfig {
         side: Fashion::SIDE,
         channels: 1,
@@ -134,7 +134,7 @@ fn imagenet() -> VitConfig {
     }
 }
 
-fn describe(config: &VitConfig) -> String {
+pub(crate) fn describe(config: &VitConfig) -> String {
     format!(
         "vision transformer, {} layers, width {}, {} heads, patches of {}x{}, {:?}, {:?}-norm",
         config.layers,

@@ -12,6 +12,7 @@ pub mod family;
 pub mod fashion_resnet;
 pub mod fashion_vit;
 pub mod flights_dlrm;
+pub mod garments_vit;
 pub mod metrics;
 pub mod moby_gpt;
 pub mod models;
@@ -46,6 +47,7 @@ pub const TABLE: &[&dyn Members] = &[
     &shakespeare_gpt::ALGOPERF,
     &modular_gpt::LAPTOP,
     &moby_gpt::LAPTOP,
+    &garments_vit::LAPTOP,
     &mri_unet::LAPTOP,
     &mri_unet::WORKSTATION,
     &mri_unet::ALGOPERF,

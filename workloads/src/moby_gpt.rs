@@ -4,7 +4,7 @@
 use crate::data::{Embedded, MobyDick, Prose, Shakespeare};
 use crate::family::{Family, Variant};
 use crate::models::GptConfig;
-use crate::pretrained::{FineTuned, Pretrained};
+use crate::pretrained::{FineTuned, Pretrained, Recipe};
 use crate::shakespeare_gpt;
 use std::sync::Arc;
 use velodrome_harness::contract::Size;
@@ -30,8 +30,18 @@ pub const LAPTOP: FineTuned<GptConfig> = FineTuned {
     },
     pretrained: Pretrained {
         file: WEIGHTS,
+        new_head: false,
         retained: |name| Ok(Arc::new(Shakespeare::open_bytes(name)?.validation)),
     },
+};
+
+/// How the weights were made.
+pub const RECIPE: Recipe = Recipe {
+    workload: &LAPTOP,
+    open: |name| Ok(Shakespeare::open_bytes(name)?.into()),
+    batch_size: 32,
+    steps: 2000,
+    learning_rate: 2e-3,
 };
 
 /// The weights that the recipe gave.
@@ -46,7 +56,7 @@ const VARIANTS: &[Variant<GptConfig>] = &[Variant {
     drawn: false,
     ..Variant::new(
         "lean",
-        "trainable elements: at most 2 % of the model's instead of all",
+        "trainable elements: at most 10 % of the model's instead of all",
         |_| {},
     )
 }];

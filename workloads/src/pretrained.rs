@@ -6,13 +6,15 @@ use crate::targets::{TargetEntry, Targets, TargetsError};
 use burn::tensor::{Device, Tensor, TensorData};
 use std::sync::Arc;
 use velodrome_harness::contract::{
-    Dataset, Model, ParamInfo, Splits, Track, Workload, WorkloadError, WorkloadSpec,
+    Dataset, Model, ModelError, ParamInfo, Splits, Track, Workload, WorkloadError, WorkloadSpec,
 };
 
 /// Weights, and what they were trained on.
 pub struct Pretrained {
     /// The weights, in the form of [`encode`], compressed.
     pub file: Embedded,
+    /// Whether the head has outputs to learn that the weights do not know yet.
+    pub new_head: bool,
     /// Held-out examples of the pretraining data, which tell what a trial forgets. The name is the
     /// workload's, for errors.
     pub retained: fn(&str) -> Result<Arc<dyn Dataset>, WorkloadError>,
@@ -62,6 +64,33 @@ fn narrowed(value: f32) -> [u8; 2] {
 
 fn widened(bytes: [u8; 2]) -> f32 {
     f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16)
+}
+
+/// How weights are made: the fine-tuned workload's own model, from scratch on other data. `examples/pretrain.rs`
+/// follows it.
+pub struct Recipe {
+    /// The family whose model is trained, before anything is loaded.
+    pub workload: &'static dyn Untrained,
+    /// Opens the pretraining data; the name is for errors.
+    pub open: fn(&str) -> Result<Splits, WorkloadError>,
+    /// Examples per batch.
+    pub batch_size: usize,
+    /// Steps.
+    pub steps: usize,
+    /// Highest learning rate.
+    pub learning_rate: f64,
+}
+
+/// A family's model with random weights.
+pub trait Untrained: Sync {
+    /// Builds it on the device, whose seed decides the values.
+    fn untrained(&self, device: &Device) -> Result<Box<dyn Model>, ModelError>;
+}
+
+impl<C: Send + Sync + 'static> Untrained for FineTuned<C> {
+    fn untrained(&self, device: &Device) -> Result<Box<dyn Model>, ModelError> {
+        (self.family.build)(&(self.family.config)(), device)
+    }
 }
 
 /// A family whose models begin from pretrained weights, on the fine-tuning track.
@@ -114,6 +143,10 @@ impl Workload for Tuned {
 
     fn retained(&self) -> Result<Option<Arc<dyn Dataset>>, WorkloadError> {
         (self.pretrained.retained)(&self.inner.spec().name).map(Some)
+    }
+
+    fn new_head(&self) -> bool {
+        self.pretrained.new_head
     }
 }
 

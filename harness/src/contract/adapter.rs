@@ -2,6 +2,7 @@
 
 use super::params::ParamInfo;
 use burn::module::{Module, Param, ParamId, Reparameterization, Reparameterizer};
+use burn::nn::Linear;
 use burn::tensor::Tensor;
 use std::sync::Arc;
 
@@ -13,20 +14,32 @@ pub type Attach<'a> = dyn FnMut(&ParamInfo, Tensor<1>) -> Option<Adapter> + 'a;
 /// ranks arrive as `[shape[0], rest]`.
 pub type Recipe = dyn Fn(Tensor<2>, &[Tensor<2>]) -> Tensor<2> + Send + Sync;
 
+/// The recipe by activations: (inputs `[rows, d_in]`, base weight `[d_in, d_out]`, bias `[d_out]`,
+/// factors) to outputs `[rows, d_out]`.
+pub type Activations =
+    dyn Fn(Tensor<2>, Tensor<2>, Option<Tensor<1>>, &[Tensor<2>]) -> Tensor<2> + Send + Sync;
+
 /// Named factors and a recipe: the one module type that lets a submission define any weight
 /// adapter. The factors are trainable parameters; the base is frozen by the submission.
 #[derive(Module)]
 pub struct Adapter {
     factors: Vec<Param<Tensor<2>>>,
     #[module(skip)]
-    recipe: SharedRecipe,
+    recipe: Shared<Recipe>,
+    #[module(skip)]
+    activations: Option<Shared<Activations>>,
 }
 
 /// A shared recipe (a wrapper, since a module's fields must print).
-#[derive(Clone)]
-struct SharedRecipe(Arc<Recipe>);
+struct Shared<T: ?Sized>(Arc<T>);
 
-impl std::fmt::Debug for SharedRecipe {
+impl<T: ?Sized> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: ?Sized> std::fmt::Debug for Shared<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("recipe")
     }
@@ -53,9 +66,47 @@ impl Adapter {
             .collect();
         Self {
             factors,
-            recipe: SharedRecipe(Arc::new(recipe)),
+            recipe: Shared(Arc::new(recipe)),
+            activations: None,
         }
     }
+
+    /// With a cheaper way through a layer than to build its weight: the result must be the same up to
+    /// rounding. [`apply_linear`] takes it.
+    pub fn with_activations(
+        mut self,
+        activations: impl Fn(Tensor<2>, Tensor<2>, Option<Tensor<1>>, &[Tensor<2>]) -> Tensor<2>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        self.activations = Some(Shared(Arc::new(activations)));
+        self
+    }
+
+    fn values(&self) -> Vec<Tensor<2>> {
+        self.factors.iter().map(Param::val).collect()
+    }
+}
+
+/// `x` of shape `[…, d_in]` through a layer, `[…, d_out]`: by its adapter's way where one is attached
+/// that has its own. Models call this in the place of the layer's `forward`.
+pub fn apply_linear<const D: usize>(layer: &Linear, x: Tensor<D>) -> Tensor<D> {
+    let adapter = layer.weight.reparameterization::<Adapter>();
+    let Some((adapter, activations)) = adapter.and_then(|a| Some((a, a.activations.as_ref()?)))
+    else {
+        return layer.forward(x);
+    };
+    let base = layer.weight.base();
+    let [d_in, d_out] = base.dims();
+    let mut shape = x.dims();
+    let rows = shape.iter().product::<usize>() / d_in.max(1);
+    let bias = layer.bias.as_ref().map(Param::val);
+    let y = (activations.0)(x.reshape([rows, d_in]), base, bias, &adapter.values());
+    if let Some(last) = shape.last_mut() {
+        *last = d_out;
+    }
+    y.reshape(shape)
 }
 
 impl Reparameterization for Adapter {
@@ -65,8 +116,7 @@ impl Reparameterization for Adapter {
         let shape = base.dims();
         let rows = shape.first().copied().unwrap_or(1);
         let rest = shape.iter().skip(1).product::<usize>();
-        let factors: Vec<Tensor<2>> = self.factors.iter().map(Param::val).collect();
-        (self.recipe.0)(base.reshape([rows, rest]), &factors).reshape(shape)
+        (self.recipe.0)(base.reshape([rows, rest]), &self.values()).reshape(shape)
     }
 }
 

@@ -17,7 +17,7 @@ mod trainee;
 mod walk;
 mod workload;
 
-pub use adapter::{Adapter, Attach, Recipe};
+pub use adapter::{Activations, Adapter, Attach, Recipe, apply_linear};
 pub use batch::{Batch, Dataset, Field, FieldError, HostBatch, HostField, HostValues};
 pub use error::{ModelError, SubmissionError, WorkloadError};
 pub use gradients::Gradients;

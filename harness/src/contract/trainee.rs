@@ -54,6 +54,7 @@ pub struct Trainee {
     seed: u64,
     counters: Counters,
     last_loss: Option<Tensor<1>>,
+    new_head: bool,
 }
 
 impl Trainee {
@@ -65,7 +66,21 @@ impl Trainee {
             seed,
             counters: Counters::default(),
             last_loss: None,
+            new_head: true,
         }
+    }
+
+    /// Says whether the head has something to learn that the weights do not know yet; it has, unless
+    /// this is called.
+    pub fn with_new_head(mut self, new_head: bool) -> Self {
+        self.new_head = new_head;
+        self
+    }
+
+    /// Whether the head has outputs to learn that the weights do not know yet. Fine-tuning that
+    /// freezes the rest trains it then, besides what it trains anyway.
+    pub fn new_head(&self) -> bool {
+        self.new_head
     }
 
     /// The parameters, in the model's order.

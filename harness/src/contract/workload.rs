@@ -148,4 +148,10 @@ pub trait Workload: Send + Sync {
     fn retained(&self) -> Result<Option<Arc<dyn Dataset>>, WorkloadError> {
         Ok(None)
     }
+
+    /// Whether the head has outputs to learn that the weights do not know yet: a submission that
+    /// freezes the rest then trains it ([`super::Trainee::new_head`]).
+    fn new_head(&self) -> bool {
+        true
+    }
 }

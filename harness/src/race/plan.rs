@@ -6,7 +6,7 @@ use super::halton;
 use super::held_out;
 use super::spaces;
 use super::suite::{Cadence, Limits, Override, Suite, SuiteError};
-use crate::contract::{Point, Ruleset, Submission, WorkloadSpec};
+use crate::contract::{Point, Ruleset, Submission, Track, WorkloadSpec};
 use crate::registry::{Registry, RegistryError, nearest};
 use crate::seed::derive;
 use sha2::{Digest, Sha256};
@@ -110,6 +110,12 @@ pub fn plan(suite: &Suite, registry: &Registry) -> Result<Plan, PlanError> {
             }
         }
     }
+    for workload in &workloads {
+        let spec = workload.spec();
+        for (name, submission) in suite.submissions.iter().zip(&submissions) {
+            check_track(suite, name, submission.describe().track, &spec)?;
+        }
+    }
     let executable = executable_hash().map_err(PlanError::Executable)?;
     let threads = suite.threads.unwrap_or_else(cores);
     let fingerprint = take(&suite.device, threads, &executable);
@@ -193,6 +199,24 @@ fn check_submission(
             "search space of `{}`: {}",
             description.name,
             faults.join("; ")
+        );
+        return Err(suite.fault(name.span().start, message).into());
+    }
+    Ok(())
+}
+
+/// Adapters of random weights are no contest; any optimizer may fine-tune, with all weights.
+fn check_track(
+    suite: &Suite,
+    name: &Spanned<String>,
+    track: Track,
+    workload: &WorkloadSpec,
+) -> Result<(), PlanError> {
+    if track == Track::Finetune && workload.track == Track::Pretrain {
+        let message = format!(
+            "`{}` fine-tunes, but `{}` begins from random weights",
+            name.get_ref(),
+            workload.name
         );
         return Err(suite.fault(name.span().start, message).into());
     }

@@ -16,8 +16,9 @@
 //! product.
 
 use super::lora::{Lora, Start};
-use super::{Method, MethodError, Options, Pair, Parts, Shape, Wraps};
+use super::{Method, MethodError, Options, Pair, Parts, Race, Shape, Wraps};
 use burn::tensor::Tensor;
+use serde_json::json;
 
 /// ALLoRA.
 #[derive(Debug, Clone)]
@@ -86,3 +87,12 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
     }
     Ok(Box::new(AlLora::new(shape, options.count("r", 1, 8)?, eta)))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "LoRA without a scale that trains little-moved outputs faster",
+    paper: "arXiv 2410.09692",
+    size: Race::RANK,
+    options: |s| json!({"r": s.rank()}),
+    learning_rate: Race::MATRICES,
+};

@@ -16,8 +16,9 @@
 //! Sources: Kang, "Bone: Block Affine Transformation as Parameter Efficient Fine-tuning Methods for
 //! Large Language Models", arXiv 2409.15371v1; Hugging Face PEFT 0.21.2, `tuners/miss`.
 
-use super::{Draw, Factor, Method, MethodError, Options, Parts, Shape};
+use super::{Draw, Factor, Method, MethodError, Options, Parts, Race, Shape};
 use burn::tensor::Tensor;
+use serde_json::json;
 
 /// BAT.
 #[derive(Debug, Clone)]
@@ -60,3 +61,12 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
     shape.blocks_out("r", size)?;
     Ok(Box::new(Bat { shape, size }))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "An affine change of every block of the weight",
+    paper: "arXiv 2409.15371v1",
+    size: ("block", &[8.0, 4.0, 16.0]),
+    options: |s| json!({"r": s.block(), "init_weights": "bat"}),
+    learning_rate: Race::MATRICES,
+};

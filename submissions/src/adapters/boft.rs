@@ -14,8 +14,9 @@
 //! 2311.06243; Hugging Face PEFT 0.21.2, `tuners/boft`.
 
 use super::rotations::{blocks_times, cayley, reordered, times_blocks};
-use super::{Draw, Factor, Method, MethodError, Options, Parts, Shape};
+use super::{Draw, Factor, Method, MethodError, Options, Parts, Race, Shape};
 use burn::tensor::Tensor;
+use serde_json::json;
 
 /// BOFT.
 #[derive(Debug, Clone)]
@@ -141,3 +142,12 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
     };
     Ok(Box::new(Boft::new(shape, size, factors)?))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "Inputs turned by a product of butterfly factors",
+    paper: "arXiv 2311.06243",
+    size: ("block", &[8.0, 4.0, 16.0]),
+    options: |s| json!({"boft_block_size": s.block().max(2)}),
+    learning_rate: Race::MATRICES,
+};

@@ -14,9 +14,9 @@
 //! Sources: Chen et al., "Parameter-Efficient Fine-Tuning via Circular Convolution", arXiv 2407.19342;
 //! Hugging Face PEFT 0.21.2, `tuners/c3a`.
 
-use super::{Draw, Factor, Method, MethodError, Options, Parts, Shape};
+use super::{Draw, Factor, Method, MethodError, Options, Parts, Race, Shape};
 use burn::tensor::{Int, Tensor, TensorData};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// How the kernel starts.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -91,3 +91,12 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
     };
     Ok(Box::new(C3a { shape, size, start }))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "A change made of circulant blocks",
+    paper: "arXiv 2407.19342",
+    size: ("block", &[32.0, 16.0, 64.0]),
+    options: |s| json!({"block_size": s.block(), "init_weights": true}),
+    learning_rate: [1e-2, 1.0, 1e-1],
+};

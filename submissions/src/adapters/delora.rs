@@ -12,8 +12,9 @@
 //! Sources: Bini, Girrbach and Akata, "Decoupling Angles and Strength in Low-rank Adaptation", arXiv
 //! 2503.18225; Hugging Face PEFT 0.21.2, `tuners/delora`.
 
-use super::{Added, Draw, Factor, Method, MethodError, Options, Pair, Parts, Shape};
+use super::{Added, Draw, Factor, Method, MethodError, Options, Pair, Parts, Race, Shape};
 use burn::tensor::Tensor;
+use serde_json::json;
 
 /// The pair of DeLoRA.
 #[derive(Debug, Clone)]
@@ -82,3 +83,12 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
         lambda: options.number_by_module("delora_lambda", "lambda_pattern", 15.0)?,
     })))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "A low-rank change of normalised parts under a trained bound",
+    paper: "arXiv 2503.18225",
+    size: Race::RANK,
+    options: |s| json!({"r": s.rank()}),
+    learning_rate: Race::MATRICES,
+};

@@ -12,8 +12,9 @@
 //! Sources: Liu et al., "DoRA: Weight-Decomposed Low-Rank Adaptation", arXiv 2402.09353 (the detached
 //! norm is its section 4.3); Hugging Face PEFT 0.21.2, `tuners/lora/dora.py`.
 
-use super::{Draw, Factor, Method, MethodError, Options, Pair, Parts, Shape};
+use super::{Draw, Factor, Method, MethodError, Options, Pair, Parts, Race, Shape};
 use burn::tensor::Tensor;
+use serde_json::json;
 
 /// DoRA around a low-rank pair.
 #[derive(Debug, Clone)]
@@ -83,3 +84,12 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
     let pair = super::lora::pair(options, shape)?;
     Ok(Box::new(Dora { shape, pair }))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "The direction of each output by LoRA, its length by a number of its own",
+    paper: "arXiv 2402.09353",
+    size: Race::RANK,
+    options: |s| json!({"r": s.rank(), "lora_alpha": 2 * s.rank(), "use_dora": true}),
+    learning_rate: Race::MATRICES,
+};

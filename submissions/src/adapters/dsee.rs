@@ -18,10 +18,11 @@
 
 use super::layout::values;
 use super::shira::scattered;
-use super::{Draw, Factor, Method, MethodError, Options, Parts, Shape, beside};
+use super::{Draw, Factor, Method, MethodError, Options, Parts, Race, Shape, beside};
 use crate::linalg::to_host;
 use burn::tensor::{Tensor, TensorData};
 use nalgebra::DMatrix;
+use serde_json::json;
 
 /// Rounds of the greedy split, and by how much its rank grows in each.
 const ROUNDS: usize = 100;
@@ -213,3 +214,12 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
         mask: None,
     }))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "LoRA and a few free entries",
+    paper: "arXiv 2111.00160",
+    size: Race::RANK,
+    options: |s| json!({"r": s.rank(), "lora_alpha": 2 * s.rank(), "n": s.shape.entries().min(64), "seed": s.seed}),
+    learning_rate: Race::MATRICES,
+};

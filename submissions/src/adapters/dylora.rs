@@ -14,8 +14,9 @@
 //! `DyLoRA/loralib/DyLoRA.py` (the roots of `r / b` on both slices are `alpha / b` here).
 
 use super::lora::{Lora, Start};
-use super::{Added, Method, MethodError, Options, Pair, Parts, Shape, Wraps};
+use super::{Added, Drawn, Method, MethodError, Options, Pair, Parts, Race, Shape, Wraps};
 use burn::tensor::Tensor;
+use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -93,6 +94,14 @@ impl Pair for DyLora {
         let scale = self.alpha / b as f64;
         (part(&factors[0], 1), part(&factors[1], 0).mul_scalar(scale))
     }
+
+    fn drawn(&self) -> Option<Drawn> {
+        Some(Drawn {
+            active: self.active.clone(),
+            choices: 1..self.lora.rank + 1,
+            all: self.lora.rank,
+        })
+    }
 }
 
 pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, MethodError> {
@@ -103,3 +112,12 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
     let method = DyLora::new(shape, rank, alpha, frozen, active);
     Ok(Box::new(Added(method)))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "A LoRA of which every leading part is an adapter too",
+    paper: "arXiv 2210.07558",
+    size: Race::RANK,
+    options: |s| json!({"r": s.rank(), "lora_alpha": 2 * s.rank()}),
+    learning_rate: Race::MATRICES,
+};

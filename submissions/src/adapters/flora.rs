@@ -15,8 +15,9 @@
 //! SJTU-DeepVisionLab/FLoRA `flora/layers.py` (a constant scale; two ports of the authors' differ).
 //! Not the optimizer of the same name.
 
-use super::{Draw, Factor, Method, MethodError, Options, Parts, Shape};
+use super::{Draw, Factor, Method, MethodError, Options, Parts, Race, Shape};
 use burn::tensor::Tensor;
+use serde_json::json;
 
 /// The factors' names, by axis.
 const AXES: [&str; 5] = ["flora_P0", "flora_P1", "flora_P2", "flora_P3", "flora_P4"];
@@ -93,3 +94,12 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
     let axes = [(shape.d_in, rank), (shape.d_out, rank)];
     Ok(Box::new(Flora::new(&axes, scale)?))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "Tucker's product of a small core and a factor for each axis",
+    paper: "arXiv 2405.14739",
+    size: Race::RANK,
+    options: |s| json!({"r": s.rank()}),
+    learning_rate: Race::MATRICES,
+};

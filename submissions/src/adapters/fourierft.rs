@@ -16,8 +16,9 @@
 //! 2405.03003; Hugging Face PEFT 0.21.2, `tuners/fourierft`.
 
 use super::torch_random::TorchRandom;
-use super::{Added, Draw, Factor, Method, MethodError, Options, Pair, Parts, Shape};
+use super::{Added, Draw, Factor, Method, MethodError, Options, Pair, Parts, Race, Shape};
 use burn::tensor::{Device, Tensor, TensorData};
+use serde_json::json;
 use std::f64::consts::TAU;
 
 /// FourierFT.
@@ -111,3 +112,12 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
     let method = FourierFt::new(shape, count, scale, seed)?;
     Ok(Box::new(Added(method)))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "A few trained entries of the spectrum of the change",
+    paper: "arXiv 2405.03003",
+    size: ("frequencies", &[512.0, 256.0, 1024.0]),
+    options: |s| json!({"n_frequency": s.size.min(s.shape.entries()), "random_loc_seed": s.seed}),
+    learning_rate: [1e-2, 1.0, 1e-1],
+};

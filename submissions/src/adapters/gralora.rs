@@ -14,8 +14,9 @@
 //! Sources: Jung et al., "GraLoRA: Granular Low-Rank Adaptation for Parameter-Efficient Fine-Tuning",
 //! arXiv 2505.20355; Hugging Face PEFT 0.21.2, `tuners/gralora`.
 
-use super::{Draw, Factor, Method, MethodError, Options, Parts, Shape};
+use super::{Draw, Factor, Method, MethodError, Options, Parts, Race, Shape};
 use burn::tensor::Tensor;
+use serde_json::json;
 
 /// GraLoRA.
 #[derive(Debug, Clone)]
@@ -135,3 +136,12 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
         scale: options.number("alpha", 64.0)? / (rank + hybrid) as f64,
     }))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "A grid of blocks with a low-rank pair each",
+    paper: "arXiv 2505.20355",
+    size: Race::RANK,
+    options: |s| json!({"r": s.rank(), "alpha": 2 * s.rank(), "gralora_k": s.shared_block(2)}),
+    learning_rate: Race::MATRICES,
+};

@@ -11,8 +11,9 @@
 //! Sources: Huang et al., "HiRA: Parameter-Efficient Hadamard High-Rank Adaptation", ICLR 2025; Hugging
 //! Face PEFT 0.21.2, `tuners/hira`.
 
-use super::{Draw, Factor, Method, MethodError, Multiplied, Options, Pair, Parts, Shape};
+use super::{Draw, Factor, Method, MethodError, Multiplied, Options, Pair, Parts, Race, Shape};
 use burn::tensor::Tensor;
+use serde_json::json;
 
 /// The pair of HiRA.
 #[derive(Debug, Clone)]
@@ -66,3 +67,12 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
         normal: options.word("init_weights", "") == "gaussian",
     })))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "The weight times a low-rank matrix, entry by entry",
+    paper: "openreview.net TwJrTz9cRS",
+    size: Race::RANK,
+    options: |s| json!({"r": s.rank()}),
+    learning_rate: Race::MATRICES,
+};

@@ -13,8 +13,9 @@
 //! Sources: Yuan, Liu and Xu, "Bridging The Gap between Low-rank and Orthogonal Adaptation via
 //! Householder Reflection Adaptation", arXiv 2405.17484; Hugging Face PEFT 0.21.2, `tuners/hra`.
 
-use super::{Draw, Factor, Method, MethodError, Options, Parts, Shape};
+use super::{Draw, Factor, Method, MethodError, Options, Parts, Race, Shape};
 use burn::tensor::Tensor;
+use serde_json::json;
 
 /// HRA.
 #[derive(Debug, Clone)]
@@ -90,3 +91,12 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
         orthonormal: options.flag("apply_GS", false)?,
     }))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "Inputs reflected at a chain of hyperplanes",
+    paper: "arXiv 2405.17484",
+    size: Race::RANK,
+    options: |s| json!({"r": s.rank()}),
+    learning_rate: Race::MATRICES,
+};

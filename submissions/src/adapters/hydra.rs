@@ -13,8 +13,9 @@
 //! arXiv 2309.06922 (equations; the authors' merging of attention layers takes another layer's weight
 //! and is not followed).
 
-use super::{Draw, Factor, Method, MethodError, Options, Parts, Shape};
+use super::{Draw, Factor, Method, MethodError, Options, Parts, Race, Shape};
 use burn::tensor::Tensor;
+use serde_json::json;
 
 /// Hydra.
 #[derive(Debug, Clone)]
@@ -90,3 +91,12 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
         scale: options.number("scale", 1.0)?,
     }))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "A low-rank branch of the layer's input and one of its output",
+    paper: "arXiv 2309.06922",
+    size: Race::RANK,
+    options: |s| json!({"r": s.rank().div_ceil(2), "sequential_r": s.rank().div_ceil(2)}),
+    learning_rate: Race::MATRICES,
+};

@@ -10,10 +10,10 @@
 //! Sources: Liu et al., "Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context
 //! Learning", arXiv 2205.05638; Hugging Face PEFT 0.21.2, `tuners/ia3`.
 
-use super::{Draw, Factor, Method, MethodError, Options, Parts, Shape};
+use super::{Draw, Factor, Method, MethodError, Options, Parts, Race, Shape};
 use burn::tensor::Tensor;
 use regex::Regex;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// (IA)³.
 #[derive(Debug, Clone)]
@@ -76,3 +76,12 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
     };
     Ok(Box::new(Ia3 { shape, inputs }))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "One trained factor for each output",
+    paper: "arXiv 2205.05638",
+    size: Race::SIZELESS,
+    options: |_| json!({}),
+    learning_rate: Race::NUMBERS,
+};

@@ -10,8 +10,9 @@
 //! Sources: Hyeon-Woo, Ye-Bin and Oh, "FedPara", arXiv 2108.06098; Hugging Face PEFT 0.21.2,
 //! `tuners/loha` (whose `w1_a` is our `B1`, turned).
 
-use super::{Draw, Factor, Method, MethodError, Options, Parts, Shape};
+use super::{Draw, Factor, Method, MethodError, Options, Parts, Race, Shape};
 use burn::tensor::Tensor;
+use serde_json::json;
 
 /// LoHa.
 #[derive(Debug, Clone)]
@@ -64,3 +65,12 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
         scale: alpha / rank as f64,
     }))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "The entrywise product of two low-rank matrices",
+    paper: "arXiv 2108.06098",
+    size: Race::RANK,
+    options: |s| json!({"r": s.rank(), "alpha": 2 * s.rank()}),
+    learning_rate: Race::MATRICES,
+};

@@ -15,8 +15,9 @@
 //! Sources: Yeh et al., "Navigating Text-To-Image Customization" (LyCORIS), arXiv 2309.14859; Hugging
 //! Face PEFT 0.21.2, `tuners/lokr`.
 
-use super::{Draw, Factor, Method, MethodError, Options, Parts, Shape};
+use super::{Draw, Factor, Method, MethodError, Options, Parts, Race, Shape};
 use burn::tensor::Tensor;
+use serde_json::json;
 
 /// LoKr.
 #[derive(Debug, Clone)]
@@ -159,6 +160,15 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
         scale: alpha / rank as f64,
     }))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "A Kronecker product beside the frozen weights",
+    paper: "arXiv 2309.14859",
+    size: Race::RANK,
+    options: |s| json!({"r": s.rank(), "alpha": 2 * s.rank()}),
+    learning_rate: Race::MATRICES,
+};
 
 #[cfg(test)]
 mod tests {

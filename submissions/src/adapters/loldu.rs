@@ -15,10 +15,11 @@
 //! 2410.13618; SKDDJ/LoLDU `minloldu/loldu.py`, whose other starts of `z` leave the weight and are not
 //! offered.
 
-use super::{Added, Draw, Factor, Method, MethodError, Options, Pair, Parts, Shape};
+use super::{Added, Draw, Factor, Method, MethodError, Options, Pair, Parts, Race, Shape};
 use crate::linalg::{to_device, to_host};
 use burn::tensor::Tensor;
 use nalgebra::DMatrix;
+use serde_json::json;
 
 /// LoLDU.
 #[derive(Debug, Clone)]
@@ -107,3 +108,12 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
         scale: alpha / rank as f64,
     })))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "The diagonal of a triangular decomposition is trained",
+    paper: "arXiv 2410.13618",
+    size: Race::SIZELESS,
+    options: |s| json!({"r": s.shape.short()}),
+    learning_rate: Race::NUMBERS,
+};

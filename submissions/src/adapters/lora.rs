@@ -16,8 +16,9 @@
 //! Kalajdzievski, "A Rank Stabilization Scaling Factor", arXiv 2312.03732; Hugging Face PEFT 0.21.2,
 //! `tuners/lora`.
 
-use super::{Added, Draw, Factor, Method, MethodError, Options, Pair, Parts, Shape};
+use super::{Added, Draw, Factor, Method, MethodError, Options, Pair, Parts, Race, Shape};
 use burn::tensor::Tensor;
+use serde_json::json;
 
 /// How `A` starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,3 +141,21 @@ pub(super) fn pair(options: &Options, shape: Shape) -> Result<Box<dyn Pair>, Met
 pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, MethodError> {
     Ok(Box::new(Added(pair(options, shape)?)))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "Low-rank matrices beside the frozen weights",
+    paper: "arXiv 2106.09685",
+    size: Race::RANK,
+    options: |s| json!({"r": s.rank(), "lora_alpha": 2 * s.rank()}),
+    learning_rate: Race::MATRICES,
+};
+
+/// How it races.
+pub(super) const RACE_RS: Race = Race {
+    summary: "LoRA whose scale falls with the root of the rank",
+    paper: "arXiv 2312.03732",
+    size: Race::RANK,
+    options: |s| json!({"r": s.rank(), "lora_alpha": 16, "use_rslora": true}),
+    learning_rate: Race::MATRICES,
+};

@@ -14,10 +14,11 @@
 //! Fine-tuning", arXiv 2308.03303; Hugging Face PEFT 0.21.2, `optimizers/lorafa.py`.
 
 use super::lora::Lora;
-use super::{Added, Draw, Factor, Method, MethodError, Options, Pair, Parts, Shape};
+use super::{Added, Draw, Factor, Method, MethodError, Options, Pair, Parts, Race, Shape};
 use crate::linalg::{to_device, to_host};
 use burn::tensor::Tensor;
 use nalgebra::DMatrix;
+use serde_json::json;
 
 /// LoRA with a frozen `A`.
 #[derive(Debug, Clone)]
@@ -70,3 +71,12 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
     let seed = options.count("seed", 0, 0)? as u64;
     Ok(Box::new(Added(LoraFa { lora, seed })))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "LoRA whose first matrix stays as it was drawn",
+    paper: "arXiv 2308.03303",
+    size: Race::RANK,
+    options: |s| json!({"r": s.rank(), "lora_alpha": 2 * s.rank(), "seed": s.seed}),
+    learning_rate: Race::MATRICES,
+};

@@ -14,8 +14,9 @@
 //! Structure", arXiv 2409.15371 (versions 2 and later, there also "Bone"); Hugging Face PEFT 0.21.2,
 //! `tuners/miss`.
 
-use super::{Draw, Factor, Method, MethodError, Options, Parts, Shape};
+use super::{Draw, Factor, Method, MethodError, Options, Parts, Race, Shape};
 use burn::tensor::Tensor;
+use serde_json::json;
 
 /// MiSS.
 #[derive(Debug, Clone)]
@@ -79,3 +80,12 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
     shape.blocks_out("mini_r", width)?;
     Ok(Box::new(Miss { shape, rank, width }))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "One short matrix, repeated along the inputs",
+    paper: "arXiv 2409.15371",
+    size: Race::RANK,
+    options: |s| json!({"r": s.rank()}),
+    learning_rate: Race::MATRICES,
+};

@@ -46,6 +46,7 @@ pub mod mosl;
 pub mod oft;
 mod options;
 pub mod randlora;
+mod rider;
 pub mod road;
 mod rotations;
 pub mod s2ft;
@@ -57,13 +58,16 @@ mod torch_random;
 pub mod vera;
 
 pub use draw::Draw;
+pub use dylora::Active;
 pub use error::MethodError;
 pub use layout::{Factor, Shape};
 pub use options::Options;
+pub use rider::{FINETUNE, Race, Rider, Site, adapt, freeze, rates};
 pub use table::{Begins, Entry, METHODS, entry};
 
 use burn::tensor::Tensor;
 use std::fmt::Debug;
+use std::ops::Range;
 use std::sync::Arc;
 use velodrome_harness::contract::Adapter;
 
@@ -104,6 +108,11 @@ pub trait Method: Parts {
     /// The effective weight, shape `[d_in, d_out]`, from the frozen one.
     fn materialize(&self, frozen: Tensor<2>, factors: &[Tensor<2>]) -> Tensor<2>;
 
+    /// What each training step draws, where the method has something to draw.
+    fn drawn(&self) -> Option<Drawn> {
+        None
+    }
+
     /// `x` of shape `[rows, d_in]` times the effective weight. Methods with a cheaper way than to
     /// build the weight take it; the result is the same up to rounding.
     fn forward(&self, x: Tensor<2>, frozen: Tensor<2>, factors: &[Tensor<2>]) -> Tensor<2> {
@@ -115,6 +124,22 @@ pub trait Method: Parts {
 pub trait Pair: Parts {
     /// `[d_in, k]` and `[k, d_out]`, with all scales in them.
     fn pair(&self, factors: &[Tensor<2>]) -> (Tensor<2>, Tensor<2>);
+
+    /// As [`Method::drawn`].
+    fn drawn(&self) -> Option<Drawn> {
+        None
+    }
+}
+
+/// A number that each training step draws, one for all layers: a rank, or a chosen part.
+#[derive(Debug, Clone)]
+pub struct Drawn {
+    /// Where the methods read it.
+    pub active: Active,
+    /// What it may be.
+    pub choices: Range<usize>,
+    /// What it is outside of training.
+    pub all: usize,
 }
 
 /// `W + A B`.
@@ -179,12 +204,20 @@ impl Pair for Box<dyn Pair> {
     fn pair(&self, factors: &[Tensor<2>]) -> (Tensor<2>, Tensor<2>) {
         self.as_ref().pair(factors)
     }
+
+    fn drawn(&self) -> Option<Drawn> {
+        self.as_ref().drawn()
+    }
 }
 
 impl<P: Pair> Method for Added<P> {
     fn materialize(&self, frozen: Tensor<2>, factors: &[Tensor<2>]) -> Tensor<2> {
         let (a, b) = self.0.pair(factors);
         frozen + a.matmul(b)
+    }
+
+    fn drawn(&self) -> Option<Drawn> {
+        self.0.drawn()
     }
 
     fn forward(&self, x: Tensor<2>, frozen: Tensor<2>, factors: &[Tensor<2>]) -> Tensor<2> {
@@ -317,10 +350,22 @@ impl Adapted {
         let constants = self.constants().to_vec();
         let trained = self.trained().to_vec();
         let method = self.method;
+        let whole = move |base: &Tensor<2>, trained: &[Tensor<2>]| -> Vec<Tensor<2>> {
+            let held = constants.iter().map(|c| beside(c, base));
+            trained.iter().cloned().chain(held).collect()
+        };
+        let (by_activations, all) = (method.clone(), whole.clone());
         Adapter::new(trained, move |base, trained| {
-            let held = constants.iter().map(|c| beside(c, &base));
-            let factors: Vec<Tensor<2>> = trained.iter().cloned().chain(held).collect();
+            let factors = whole(&base, trained);
             method.materialize(base, &factors)
+        })
+        .with_activations(move |x, base, bias, trained| {
+            let factors = all(&base, trained);
+            let y = by_activations.forward(x, base, &factors);
+            match bias {
+                Some(bias) => y + by_activations.bias(bias, &factors).unsqueeze(),
+                None => y,
+            }
         })
     }
 }

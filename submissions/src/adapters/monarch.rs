@@ -17,8 +17,9 @@
 //! (the shuffle is `blockdiag_butterfly_multiply`'s). By the papers' equations; no reference's values
 //! were compared.
 
-use super::{Draw, Factor, Method, MethodError, Options, Parts, Shape};
+use super::{Draw, Factor, Method, MethodError, Options, Parts, Race, Shape};
 use burn::tensor::Tensor;
+use serde_json::json;
 
 /// A Monarch matrix beside the weight.
 #[derive(Debug, Clone)]
@@ -89,3 +90,12 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
         rank,
     }))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "Two block-diagonal matrices with a fixed shuffle",
+    paper: "arXiv 2408.17383",
+    size: ("rank", &[4.0, 2.0, 8.0]),
+    options: |s| json!({"r": s.rank(), "blocks": s.shared_block(4)}),
+    learning_rate: Race::MATRICES,
+};

@@ -17,8 +17,9 @@
 //! layers and is no change of a weight.
 
 use super::dylora::Active;
-use super::{Added, Draw, Factor, Method, MethodError, Options, Pair, Parts, Shape};
+use super::{Added, Draw, Drawn, Factor, Method, MethodError, Options, Pair, Parts, Race, Shape};
 use burn::tensor::{Tensor, TensorData};
+use serde_json::json;
 
 /// MoSL.
 #[derive(Debug, Clone)]
@@ -89,6 +90,14 @@ impl Pair for Mosl {
         };
         (a.clone(), b.mul_scalar(self.scale))
     }
+
+    fn drawn(&self) -> Option<Drawn> {
+        Some(Drawn {
+            active: self.active.clone(),
+            choices: 0..self.experts,
+            all: self.experts,
+        })
+    }
 }
 
 pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, MethodError> {
@@ -104,3 +113,12 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
         active: Active::new(experts),
     })))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "A mixture of sparse LoRAs, one of which is trained in each step",
+    paper: "arXiv 2312.02923",
+    size: Race::RANK,
+    options: |s| json!({"r": s.rank(), "lora_alpha": 2 * s.rank(), "experts": 4, "seed": s.seed}),
+    learning_rate: Race::MATRICES,
+};

@@ -17,8 +17,9 @@
 //! 2306.07280; Hugging Face PEFT 0.21.2, `tuners/oft`.
 
 use super::rotations::{blocks_times, cayley, neumann, skew, times_blocks};
-use super::{Draw, Factor, Method, MethodError, Options, Parts, Shape};
+use super::{Draw, Factor, Method, MethodError, Options, Parts, Race, Shape};
 use burn::tensor::Tensor;
+use serde_json::json;
 
 /// OFT.
 #[derive(Debug, Clone)]
@@ -115,6 +116,15 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
         terms: series.then_some(terms),
     }))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "Inputs turned by rotations of blocks",
+    paper: "arXiv 2306.07280",
+    size: ("block", &[16.0, 8.0, 32.0]),
+    options: |s| json!({"oft_block_size": s.block()}),
+    learning_rate: Race::MATRICES,
+};
 
 #[cfg(test)]
 mod tests {

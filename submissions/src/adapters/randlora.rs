@@ -17,8 +17,9 @@
 //! Sources: Albert et al., "RandLoRA", arXiv 2502.00987; Hugging Face PEFT 0.21.2, `tuners/randlora`.
 
 use super::torch_random::{TorchRandom, bf16};
-use super::{Added, Draw, Factor, Method, MethodError, Options, Pair, Parts, Shape};
+use super::{Added, Draw, Factor, Method, MethodError, Options, Pair, Parts, Race, Shape};
 use burn::tensor::Tensor;
+use serde_json::json;
 
 /// What the shared matrices hold.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -180,3 +181,12 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
         saved: options.flag("save_projection", true)?,
     })))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "A sum of random low-rank matrices with trained diagonals",
+    paper: "arXiv 2502.00987",
+    size: ("rank", &[16.0, 8.0, 32.0]),
+    options: |s| json!({"r": s.rank(), "randlora_alpha": 20 * s.rank(), "projection_prng_key": s.seed}),
+    learning_rate: Race::MATRICES,
+};

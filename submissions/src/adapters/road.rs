@@ -13,8 +13,9 @@
 //! Sources: Liao et al., "3-in-1: 2D Rotary Adaptation for Efficient Finetuning, Efficient Batching and
 //! Composability", arXiv 2409.00119; Hugging Face PEFT 0.21.2, `tuners/road`.
 
-use super::{Draw, Factor, Method, MethodError, Options, Parts, Shape};
+use super::{Draw, Factor, Method, MethodError, Options, Parts, Race, Shape};
 use burn::tensor::Tensor;
+use serde_json::json;
 
 /// How many angles and scales there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,3 +133,12 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
         variant,
     }))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "Pairs of outputs turned and stretched",
+    paper: "arXiv 2409.00119",
+    size: Race::SIZELESS,
+    options: |s| json!({"variant": "road_1", "group_size": s.shared_block(64)}),
+    learning_rate: Race::NUMBERS,
+};

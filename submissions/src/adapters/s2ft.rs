@@ -13,8 +13,9 @@
 //! Sparsity", arXiv 2412.06289; Infini-AI-Lab/S2FT `s2ft/s2.py`. The authors permute the channels to
 //! make the rows neighbours; the choice here is the same without a permutation.
 
-use super::{Draw, Factor, Method, MethodError, Options, Parts, Shape};
+use super::{Draw, Factor, Method, MethodError, Options, Parts, Race, Shape};
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
+use serde_json::json;
 
 /// S²FT.
 #[derive(Debug, Clone)]
@@ -74,3 +75,12 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
     let seed = options.count("seed", 0, 0)? as u64;
     Ok(Box::new(S2ft { shape, rows, seed }))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "A few whole rows of the weights are trained",
+    paper: "arXiv 2412.06289",
+    size: ("rows", &[8.0, 4.0, 16.0]),
+    options: |s| json!({"rows": s.size.min(s.shape.d_in), "seed": s.seed}),
+    learning_rate: [1e-4, 1e-2, 1e-3],
+};

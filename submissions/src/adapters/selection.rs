@@ -3,12 +3,12 @@
 //! | name | trained | source |
 //! |---|---|---|
 //! | full fine-tuning | everything | |
-//! | linear probe | the head | |
+//! | linear probe | the head, new or not | |
 //! | BitFit | biases, shifts of norms, and the head | Ben Zaken, Ravfogel and Goldberg, arXiv 2106.10199 |
 //! | LN-tuning | scales and shifts of norms, and the head | Qi et al., arXiv 2211.08682 |
 //! | half fine-tuning | in each layer half of the matrices and of the norms, and the head | Hui et al., arXiv 2404.18466 |
 //!
-//! The head is trained by all: it is new to the task. Half fine-tuning draws anew for each stage of
+//! The head is trained by all where it is new to the task. Half fine-tuning draws anew for each stage of
 //! training; where a layer's number of matrices is odd, the layers take turns in rounding up. The
 //! authors' code is not public: the rule is their paper's as its reviews tell it.
 //!
@@ -35,26 +35,39 @@ pub enum Selection {
 }
 
 impl Selection {
-    /// For each parameter, in order, whether it is trained.
-    pub fn keeps(self, params: &[ParamInfo]) -> Vec<bool> {
-        let of = |kinds: &[ParamKind]| {
+    /// For each parameter, in order, whether it is trained; `new_head` says whether the head is new
+    /// to the task.
+    pub fn keeps(self, params: &[ParamInfo], new_head: bool) -> Vec<bool> {
+        let heads = heads(params);
+        let of = |kinds: &[ParamKind], head: bool| {
             let kept = params
                 .iter()
-                .map(|p| p.kind == ParamKind::Head || kinds.contains(&p.kind));
+                .map(|p| head && heads.contains(&p.layer) || kinds.contains(&p.kind));
             kept.collect()
         };
         match self {
             Self::Full => vec![true; params.len()],
-            Self::LinearProbe => of(&[]),
-            Self::BitFit => of(&[ParamKind::Bias, ParamKind::NormShift]),
-            Self::Norms => of(&[ParamKind::NormScale, ParamKind::NormShift]),
-            Self::Half(seed) => half(params, seed),
+            Self::LinearProbe => of(&[], true),
+            Self::BitFit => of(&[ParamKind::Bias, ParamKind::NormShift], new_head),
+            Self::Norms => of(&[ParamKind::NormScale, ParamKind::NormShift], new_head),
+            Self::Half(seed) => {
+                let kept = half(params, seed);
+                let head = |p: &ParamInfo| new_head && heads.contains(&p.layer);
+                let both = params.iter().map(|p| head(p) || kept.contains(&p.layer));
+                both.collect()
+            }
         }
     }
 }
 
+/// The layers that yield the model's outputs: matrix and bias.
+pub fn heads(params: &[ParamInfo]) -> BTreeSet<usize> {
+    let heads = params.iter().filter(|p| p.kind == ParamKind::Head);
+    heads.map(|p| p.layer).collect()
+}
+
 /// Half of each block's layers with matrices, and half of its norms; a layer's bias goes with it.
-fn half(params: &[ParamInfo], seed: u64) -> Vec<bool> {
+fn half(params: &[ParamInfo], seed: u64) -> BTreeSet<usize> {
     let mut draw = Draw::seeded(seed);
     let inside = params.iter().any(|p| p.block.is_some());
     // For each block its layers with matrices, and those of norms. A model without blocks is one.
@@ -82,8 +95,7 @@ fn half(params: &[ParamInfo], seed: u64) -> Vec<bool> {
             kept.extend(chosen.into_iter().filter_map(|i| layers.get(i).copied()));
         }
     }
-    let keep = |p: &ParamInfo| p.kind == ParamKind::Head || kept.contains(&p.layer);
-    params.iter().map(keep).collect()
+    kept
 }
 
 /// LoRA+: what the learning rate of each trained factor of a fresh adapter is multiplied by. `ratio`
@@ -137,28 +149,33 @@ mod tests {
 
     fn kept(selection: Selection, kind: ParamKind) -> usize {
         let params = params();
-        let keeps = selection.keeps(&params);
+        let keeps = selection.keeps(&params, true);
         let both = params.iter().zip(keeps);
         both.filter(|(p, keep)| p.kind == kind && *keep).count()
     }
 
     #[test]
     fn each_selection_trains_what_it_says() {
-        assert!(Selection::Full.keeps(&params()).iter().all(|k| *k));
-        let probe = Selection::LinearProbe.keeps(&params());
+        assert!(Selection::Full.keeps(&params(), true).iter().all(|k| *k));
+        let probe = Selection::LinearProbe.keeps(&params(), true);
         assert_eq!(probe.iter().filter(|k| **k).count(), 1);
         assert_eq!(kept(Selection::LinearProbe, ParamKind::Head), 1);
         assert_eq!(kept(Selection::BitFit, ParamKind::Bias), 8);
         assert_eq!(kept(Selection::BitFit, ParamKind::NormScale), 0);
         assert_eq!(kept(Selection::Norms, ParamKind::NormScale), 4);
         assert_eq!(kept(Selection::Norms, ParamKind::Bias), 0);
+        // A head that knows its outputs is trained by a probe alone.
+        let known = |selection: Selection| selection.keeps(&params(), false).pop();
+        assert_eq!(known(Selection::LinearProbe), Some(true));
+        assert_eq!(known(Selection::BitFit), Some(false));
+        assert_eq!(known(Selection::Half(1)), Some(false));
     }
 
     #[test]
     fn half_is_half_of_each_block_and_depends_on_the_seed() {
         let params = params();
         for seed in 0..8 {
-            let keeps = Selection::Half(seed).keeps(&params);
+            let keeps = Selection::Half(seed).keeps(&params, true);
             for block in 0..2 {
                 let count = |kind| {
                     let mine = params
@@ -172,10 +189,11 @@ mod tests {
                 assert_eq!(count(ParamKind::NormScale), 1);
             }
             assert!(!keeps[0] && keeps[params.len() - 1]);
-            assert_eq!(keeps, Selection::Half(seed).keeps(&params));
+            assert_eq!(keeps, Selection::Half(seed).keeps(&params, true));
         }
-        let draws: BTreeSet<Vec<bool>> =
-            (0..8).map(|s| Selection::Half(s).keeps(&params)).collect();
+        let draws: BTreeSet<Vec<bool>> = (0..8)
+            .map(|s| Selection::Half(s).keeps(&params, true))
+            .collect();
         assert!(draws.len() > 3);
     }
 }

@@ -11,8 +11,9 @@
 //! Sources: Bhardwaj et al., "Sparse High Rank Adapters", arXiv 2406.13175; Hugging Face PEFT 0.21.2,
 //! `tuners/shira`.
 
-use super::{Draw, Factor, Method, MethodError, Options, Parts, Shape};
+use super::{Draw, Factor, Method, MethodError, Options, Parts, Race, Shape};
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
+use serde_json::json;
 
 /// SHiRA.
 #[derive(Debug, Clone)]
@@ -79,3 +80,15 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
         seed: options.count("random_seed", 0, 0)? as u64,
     }))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "A few entries at random places are trained",
+    paper: "arXiv 2406.13175",
+    size: Race::RANK,
+    options: |s| {
+        let limit = s.shape.entries() / (s.shape.d_in + s.shape.d_out);
+        json!({"r": s.rank().min(limit.max(1)), "random_seed": s.seed})
+    },
+    learning_rate: [1e-4, 1e-2, 1e-3],
+};

@@ -19,10 +19,11 @@
 //! Hugging Face PEFT 0.21.2, `tuners/lora/layer.py` (`pissa_init`, `olora_init`, `orthogonal_init`).
 
 use super::lora::Lora;
-use super::{Draw, Factor, MethodError, Options, Pair, Parts};
+use super::{Draw, Factor, MethodError, Options, Pair, Parts, Race};
 use crate::linalg::{to_device, to_host};
 use burn::tensor::Tensor;
 use nalgebra::DMatrix;
+use serde_json::json;
 
 /// Where the factors come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,3 +163,21 @@ impl Pair for Spectral {
         self.lora.pair(factors)
     }
 }
+
+/// How it races.
+pub(super) const RACE_PISSA: Race = Race {
+    summary: "LoRA that starts at the weight's leading singular triplets",
+    paper: "arXiv 2404.02948",
+    size: Race::RANK,
+    options: |s| json!({"r": s.rank(), "lora_alpha": s.rank(), "init_lora_weights": "pissa"}),
+    learning_rate: [1e-4, 1e-2, 1e-3],
+};
+
+/// How it races.
+pub(super) const RACE_OLORA: Race = Race {
+    summary: "LoRA that starts at the weight's leading orthogonal factors",
+    paper: "arXiv 2406.01775",
+    size: Race::RANK,
+    options: |s| json!({"r": s.rank(), "lora_alpha": s.rank(), "init_lora_weights": "olora"}),
+    learning_rate: [1e-4, 1e-2, 1e-3],
+};

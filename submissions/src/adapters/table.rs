@@ -1,9 +1,9 @@
 //! The table of methods: one line each.
 
 use super::{
-    Method, MethodError, Options, Shape, adalora, allora, bat, boft, c3a, delora, dora, dsee,
+    Method, MethodError, Options, Race, Shape, adalora, allora, bat, boft, c3a, delora, dora, dsee,
     dylora, flora, fourierft, gralora, hira, hra, hydra, ia3, loha, lokr, loldu, lora, lora_fa,
-    miss, monarch, mosl, oft, randlora, road, s2ft, shira, vera,
+    miss, monarch, mosl, oft, randlora, road, s2ft, shira, spectral, vera,
 };
 
 /// A line of the table.
@@ -21,6 +21,8 @@ pub struct Entry {
     pub example: (&'static str, usize),
     /// What the adapted weight is at the start.
     pub begins: Begins,
+    /// How it races; `None` for what no submission bears.
+    pub race: Option<&'static Race>,
 }
 
 /// What the adapted weight is at the start.
@@ -51,6 +53,14 @@ impl Entry {
             build,
             example,
             begins: Begins::AtWeight,
+            race: None,
+        }
+    }
+
+    const fn races(self, race: &'static Race) -> Self {
+        Self {
+            race: Some(race),
+            ..self
         }
     }
 
@@ -77,44 +87,76 @@ impl Entry {
 #[rustfmt::skip]
 pub static METHODS: &[Entry] = &[
     Entry::new("dora", "LORA", dora::build, (r#"{"r": 8, "use_dora": true}"#, 6528))
-        .when("use_dora", "true"),
+        .when("use_dora", "true")
+        .races(&dora::RACE),
     Entry::new("rslora", "LORA", lora::build, (r#"{"r": 8, "use_rslora": true}"#, 6144))
-        .when("use_rslora", "true"),
+        .when("use_rslora", "true")
+        .races(&lora::RACE_RS),
     Entry::new("pissa", "LORA", lora::build, (r#"{"r": 8, "init_lora_weights": "pissa"}"#, 6144))
-        .when("init_lora_weights", "\"pissa\"").begins(Begins::NearWeight),
+        .when("init_lora_weights", "\"pissa\"").begins(Begins::NearWeight)
+        .races(&spectral::RACE_PISSA),
     Entry::new("olora", "LORA", lora::build, (r#"{"r": 8, "init_lora_weights": "olora"}"#, 6144))
-        .when("init_lora_weights", "\"olora\"").begins(Begins::NearWeight),
-    Entry::new("lora", "LORA", lora::build, (r#"{"r": 8}"#, 6144)),
+        .when("init_lora_weights", "\"olora\"").begins(Begins::NearWeight)
+        .races(&spectral::RACE_OLORA),
+    Entry::new("lora", "LORA", lora::build, (r#"{"r": 8}"#, 6144))
+        .races(&lora::RACE),
     Entry::new("adalora", "ADALORA", adalora::build, (r#"{"init_r": 12}"#, 9228)),
-    Entry::new("loha", "LOHA", loha::build, (r#"{"r": 8}"#, 12288)),
-    Entry::new("lokr", "LOKR", lokr::build, (r#"{"r": 8}"#, 640)),
-    Entry::new("vera", "VERA", vera::build, (r#"{"r": 256}"#, 640)),
-    Entry::new("randlora", "RANDLORA", randlora::build, (r#"{"r": 32}"#, 4992)),
-    Entry::new("ia3", "IA3", ia3::build, ("{}", 384)),
-    Entry::new("hira", "HIRA", hira::build, (r#"{"r": 8}"#, 6144)),
-    Entry::new("oft", "OFT", oft::build, (r#"{"oft_block_size": 32}"#, 5952)),
-    Entry::new("boft", "BOFT", boft::build, (r#"{"boft_block_size": 4}"#, 1920)),
-    Entry::new("hra", "HRA", hra::build, (r#"{"r": 8}"#, 3072)).begins(Begins::NearWeight),
-    Entry::new("fourierft", "FOURIERFT", fourierft::build, (r#"{"n_frequency": 1000}"#, 1000)),
-    Entry::new("delora", "DELORA", delora::build, (r#"{"r": 8}"#, 6145)),
+    Entry::new("loha", "LOHA", loha::build, (r#"{"r": 8}"#, 12288))
+        .races(&loha::RACE),
+    Entry::new("lokr", "LOKR", lokr::build, (r#"{"r": 8}"#, 640))
+        .races(&lokr::RACE),
+    Entry::new("vera", "VERA", vera::build, (r#"{"r": 256}"#, 640))
+        .races(&vera::RACE),
+    Entry::new("randlora", "RANDLORA", randlora::build, (r#"{"r": 32}"#, 4992))
+        .races(&randlora::RACE),
+    Entry::new("ia3", "IA3", ia3::build, ("{}", 384))
+        .races(&ia3::RACE),
+    Entry::new("hira", "HIRA", hira::build, (r#"{"r": 8}"#, 6144))
+        .races(&hira::RACE),
+    Entry::new("oft", "OFT", oft::build, (r#"{"oft_block_size": 32}"#, 5952))
+        .races(&oft::RACE),
+    Entry::new("boft", "BOFT", boft::build, (r#"{"boft_block_size": 4}"#, 1920))
+        .races(&boft::RACE),
+    Entry::new("hra", "HRA", hra::build, (r#"{"r": 8}"#, 3072)).begins(Begins::NearWeight)
+        .races(&hra::RACE),
+    Entry::new("fourierft", "FOURIERFT", fourierft::build, (r#"{"n_frequency": 1000}"#, 1000))
+        .races(&fourierft::RACE),
+    Entry::new("delora", "DELORA", delora::build, (r#"{"r": 8}"#, 6145))
+        .races(&delora::RACE),
     Entry::new("c3a", "C3A", c3a::build, (r#"{"block_size": 128}"#, 1152))
-        .begins(Begins::Elsewhere),
-    Entry::new("road", "ROAD", road::build, (r#"{"variant": "road_1"}"#, 384)),
-    Entry::new("gralora", "GRALORA", gralora::build, (r#"{"r": 8}"#, 6144)),
-    Entry::new("shira", "SHIRA", shira::build, (r#"{"r": 8}"#, 6144)),
+        .begins(Begins::Elsewhere)
+        .races(&c3a::RACE),
+    Entry::new("road", "ROAD", road::build, (r#"{"variant": "road_1"}"#, 384))
+        .races(&road::RACE),
+    Entry::new("gralora", "GRALORA", gralora::build, (r#"{"r": 8}"#, 6144))
+        .races(&gralora::RACE),
+    Entry::new("shira", "SHIRA", shira::build, (r#"{"r": 8}"#, 6144))
+        .races(&shira::RACE),
     Entry::new("bone", "MISS", bat::build, (r#"{"r": 8, "init_weights": "bat"}"#, 3072))
-        .when("init_weights", "\"bat\""),
-    Entry::new("miss", "MISS", miss::build, (r#"{"r": 8}"#, 3072)),
-    Entry::new("lora_fa", "", lora_fa::build, (r#"{"r": 8}"#, 3072)),
-    Entry::new("allora", "", allora::build, (r#"{"r": 8}"#, 6144)),
-    Entry::new("dylora", "", dylora::build, (r#"{"r": 8, "frozen": false}"#, 6144)),
-    Entry::new("loldu", "", loldu::build, (r#"{"r": 384}"#, 384)).begins(Begins::NearWeight),
-    Entry::new("flora", "", flora::build, (r#"{"r": 8}"#, 6208)),
-    Entry::new("dsee", "", dsee::build, (r#"{"r": 16, "n": 16}"#, 12304)),
-    Entry::new("s2ft", "", s2ft::build, (r#"{"rows": 12}"#, 4608)),
-    Entry::new("hydra", "", hydra::build, (r#"{"r": 4, "sequential_r": 4}"#, 6144)),
-    Entry::new("mosl", "", mosl::build, (r#"{"r": 8, "experts": 4}"#, 15360)),
-    Entry::new("monarch", "", monarch::build, (r#"{"r": 4, "blocks": 4}"#, 3072)),
+        .when("init_weights", "\"bat\"")
+        .races(&bat::RACE),
+    Entry::new("miss", "MISS", miss::build, (r#"{"r": 8}"#, 3072))
+        .races(&miss::RACE),
+    Entry::new("lora_fa", "", lora_fa::build, (r#"{"r": 8}"#, 3072))
+        .races(&lora_fa::RACE),
+    Entry::new("allora", "", allora::build, (r#"{"r": 8}"#, 6144))
+        .races(&allora::RACE),
+    Entry::new("dylora", "", dylora::build, (r#"{"r": 8, "frozen": false}"#, 6144))
+        .races(&dylora::RACE),
+    Entry::new("loldu", "", loldu::build, (r#"{"r": 384}"#, 384)).begins(Begins::NearWeight)
+        .races(&loldu::RACE),
+    Entry::new("flora", "", flora::build, (r#"{"r": 8}"#, 6208))
+        .races(&flora::RACE),
+    Entry::new("dsee", "", dsee::build, (r#"{"r": 16, "n": 16}"#, 12304))
+        .races(&dsee::RACE),
+    Entry::new("s2ft", "", s2ft::build, (r#"{"rows": 12}"#, 4608))
+        .races(&s2ft::RACE),
+    Entry::new("hydra", "", hydra::build, (r#"{"r": 4, "sequential_r": 4}"#, 6144))
+        .races(&hydra::RACE),
+    Entry::new("mosl", "", mosl::build, (r#"{"r": 8, "experts": 4}"#, 15360))
+        .races(&mosl::RACE),
+    Entry::new("monarch", "", monarch::build, (r#"{"r": 4, "blocks": 4}"#, 3072))
+        .races(&monarch::RACE),
 ];
 
 /// The line of this name.

@@ -14,8 +14,9 @@
 //! `tuners/vera`.
 
 use super::torch_random::TorchRandom;
-use super::{Added, Draw, Factor, Method, MethodError, Options, Pair, Parts, Shape};
+use super::{Added, Draw, Factor, Method, MethodError, Options, Pair, Parts, Race, Shape};
 use burn::tensor::Tensor;
+use serde_json::json;
 
 /// VeRA.
 #[derive(Debug, Clone)]
@@ -92,3 +93,12 @@ pub(super) fn build(options: &Options, shape: Shape) -> Result<Box<dyn Method>, 
         saved: options.flag("save_projection", true)?,
     })))
 }
+
+/// How it races.
+pub(super) const RACE: Race = Race {
+    summary: "Trained vectors between random matrices that all layers share",
+    paper: "arXiv 2310.11454",
+    size: ("rank", &[64.0, 32.0, 128.0]),
+    options: |s| json!({"r": s.size, "projection_prng_key": s.seed}),
+    learning_rate: Race::NUMBERS,
+};

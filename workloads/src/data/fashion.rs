@@ -21,6 +21,12 @@ impl Fashion {
     pub const CLASSES: usize = 10;
     /// Training, validation and test images.
     pub const SPLIT_SIZES: [usize; 3] = [6000, 1000, 1000];
+    /// What covers the upper body: T-shirts, pullovers, dresses, coats and shirts.
+    pub const UPPER: [u8; 5] = [0, 2, 3, 4, 6];
+    /// Trousers, sandals, sneakers, bags and boots.
+    pub const OTHERS: [u8; 5] = [1, 5, 7, 8, 9];
+    /// Training, validation and test images of five classes.
+    pub const HALF_SIZES: [usize; 3] = [3000, 500, 500];
 
     /// Where the data comes from.
     pub fn source() -> DataSource {
@@ -37,6 +43,11 @@ impl Fashion {
         let content = FILE.unpack(workload)?;
         let splits = parse(&content).map_err(|m| FILE.fault(workload, &m))?;
         Ok(ImageSplits::new(splits, &[1, Self::SIDE, Self::SIDE]))
+    }
+
+    /// Opens the images of these classes, normalised as all of them are.
+    pub fn open_classes(workload: &str, classes: &[u8]) -> Result<ImageSplits, WorkloadError> {
+        Ok(Self::open(workload)?.of_classes(classes))
     }
 }
 
@@ -96,6 +107,27 @@ mod tests {
             }
             assert_eq!(counts, [each; Fashion::CLASSES]);
         }
+    }
+
+    #[test]
+    fn two_halves_of_the_classes_are_all_images() {
+        let [upper, others] = [Fashion::UPPER, Fashion::OTHERS]
+            .map(|classes| Fashion::open_classes("test", &classes).unwrap());
+        let all = Fashion::open("test").unwrap();
+        for half in [&upper, &others] {
+            let sizes = [&half.train, &half.validation, &half.test].map(|s| s.labels().len());
+            assert_eq!(sizes, Fashion::HALF_SIZES);
+        }
+        let mut images: Vec<(u8, &[u8])> = Vec::new();
+        for half in [&upper, &others] {
+            let labels = half.test.labels().iter().enumerate();
+            images.extend(labels.map(|(i, label)| (*label, half.test.raw(i))));
+        }
+        let labels = all.test.labels().iter().enumerate();
+        let mut wanted: Vec<(u8, &[u8])> = labels.map(|(i, l)| (*l, all.test.raw(i))).collect();
+        images.sort();
+        wanted.sort();
+        assert_eq!(images, wanted);
     }
 
     #[test]

@@ -35,6 +35,21 @@ impl Images {
         &self.labels
     }
 
+    fn of_classes(self, classes: &[u8]) -> Self {
+        let mut kept = Self {
+            pixels: Vec::new(),
+            labels: Vec::new(),
+            ..self.clone()
+        };
+        for (index, label) in self.labels.iter().enumerate() {
+            if classes.contains(label) {
+                kept.pixels.extend(self.raw(index));
+                kept.labels.push(*label);
+            }
+        }
+        kept
+    }
+
     /// Normalised values of the example at `index`.
     fn push_plain(&self, index: usize, pixels: &mut Vec<f32>) {
         let plane = self.size() / self.scale.len().max(1);
@@ -177,6 +192,16 @@ impl ImageSplits {
     pub(crate) fn augmented(mut self, shift: usize) -> Self {
         self.train.shift = Some(shift);
         self
+    }
+
+    /// The images of these classes alone, with the same labels and normalisation.
+    pub(crate) fn of_classes(self, classes: &[u8]) -> Self {
+        let only = |images: Images| images.of_classes(classes);
+        Self {
+            train: only(self.train),
+            validation: only(self.validation),
+            test: only(self.test),
+        }
     }
 }
 

@@ -57,6 +57,7 @@ pub fn embedded() -> Vec<Embedded> {
         digits::FILE,
         fashion::FILE,
         flights::FILE,
+        crate::garments_vit::WEIGHTS,
         moby_dick::FILE,
         crate::moby_gpt::WEIGHTS,
         molecules::FILE,
@@ -145,6 +146,10 @@ mod tests {
             (mri::FILE, include_str!("../../data/mri_heads_64.md")),
             (flights::FILE, include_str!("../../data/flights_400k.md")),
             (moby_dick::FILE, include_str!("../../data/moby_dick.md")),
+            (
+                crate::garments_vit::WEIGHTS,
+                include_str!("../../data/fashion_others_vit.md"),
+            ),
             (
                 crate::moby_gpt::WEIGHTS,
                 include_str!("../../data/shakespeare_bytes_gpt.md"),

@@ -10,7 +10,9 @@ use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::activation::{softmax, tanh};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use std::sync::Arc;
-use velodrome_harness::contract::{Batch, ModelError, Network, ParamKind, Pass, Predictions};
+use velodrome_harness::contract::{
+    Batch, ModelError, Network, ParamKind, Pass, Predictions, apply_linear,
+};
 use velodrome_results::measures::Measures;
 
 /// How the patches of a [`Vit`] become one vector.
@@ -162,14 +164,14 @@ impl Attention {
             x.reshape([examples, tokens, self.heads, each])
                 .swap_dims(1, 2)
         };
-        let query = split(self.query.forward(x)).mul_scalar((each as f64).powf(-0.5));
-        let key = split(self.key.forward(memory.clone()));
-        let value = split(self.value.forward(memory));
+        let query = split(apply_linear(&self.query, x)).mul_scalar((each as f64).powf(-0.5));
+        let key = split(apply_linear(&self.key, memory.clone()));
+        let value = split(apply_linear(&self.value, memory));
         let mixed = softmax(query.matmul(key.transpose()), 3)
             .matmul(value)
             .swap_dims(1, 2)
             .reshape([examples, tokens, width]);
-        self.output.forward(mixed)
+        apply_linear(&self.output, mixed)
     }
 }
 
@@ -199,11 +201,11 @@ impl FeedForward {
     }
 
     fn forward(&self, x: Tensor<3>, rate: f64) -> Tensor<3> {
-        let mut hidden = self.activation.apply(self.up.forward(x));
+        let mut hidden = self.activation.apply(apply_linear(&self.up, x));
         if let Some(gate) = &self.gate {
-            hidden = gate.forward(hidden.clone()) * hidden;
+            hidden = apply_linear(gate, hidden.clone()) * hidden;
         }
-        self.down.forward(dropout(hidden, rate))
+        apply_linear(&self.down, dropout(hidden, rate))
     }
 }
 
@@ -376,8 +378,8 @@ impl Vit {
             Some(probe) => probe.forward(x, rate),
             None => x.mean_dim(1).reshape([examples, width]),
         };
-        let x = tanh(self.representation.forward(x));
-        Ok((self.head.forward(x), batch.int("label")?))
+        let x = tanh(apply_linear(&self.representation, x));
+        Ok((apply_linear(&self.head, x), batch.int("label")?))
     }
 }
 

@@ -52,7 +52,8 @@ impl Trial<'_> {
                 });
             }
         }
-        let mut trainee = Trainee::new(model, device.clone(), seeds.algorithm);
+        let mut trainee =
+            Trainee::new(model, device.clone(), seeds.algorithm).with_new_head(workload.new_head());
         // A checkpoint brings this along too.
         if let Some(data) = retained.as_ref().filter(|_| saved.is_none()) {
             self.measure_retained(&trainee, data)?;

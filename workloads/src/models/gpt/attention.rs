@@ -7,6 +7,7 @@ use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 use std::fmt;
 use std::sync::Arc;
+use velodrome_harness::contract::apply_linear;
 
 /// Added to the length of a query or a key that is divided by it.
 const LENGTH_EPSILON: f64 = 1e-6;
@@ -160,9 +161,9 @@ impl Attention {
             Some(rotation) => rotation.turn(x),
             None => x,
         };
-        let query = turn(split(self.query.forward(x.clone())));
-        let key = turn(split(self.key.forward(x.clone())));
-        let value = split(self.value.forward(x));
+        let query = turn(split(apply_linear(&self.query, x.clone())));
+        let key = turn(split(apply_linear(&self.key, x.clone())));
+        let value = split(apply_linear(&self.value, x));
         let (query, key) = match &self.scale {
             Some(scale) => {
                 let scale = scale.val().reshape([1, 1, 1, 1]);
@@ -179,6 +180,6 @@ impl Attention {
             .matmul(value)
             .swap_dims(1, 2)
             .reshape([examples, tokens, width]);
-        self.output.forward(mixed)
+        apply_linear(&self.output, mixed)
     }
 }

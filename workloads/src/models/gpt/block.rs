@@ -7,6 +7,7 @@ use burn::module::Module;
 use burn::nn::norm::{Normalization, NormalizationConfig};
 use burn::nn::{LayerNormConfig, Linear, RmsNormConfig};
 use burn::tensor::{Device, Tensor};
+use velodrome_harness::contract::apply_linear;
 
 pub(super) fn norm(config: &GptConfig, device: &Device) -> Normalization {
     let config: NormalizationConfig = match config.norm_kind {
@@ -50,10 +51,10 @@ impl Block {
     /// 1612.08083; Shazeer 2020, arXiv 2002.05202).
     fn feed_forward(&self, x: Tensor<3>) -> Tensor<3> {
         let Some(gate) = &self.gate else {
-            return self.down.forward(self.activation.apply(self.up.forward(x)));
+            return apply_linear(&self.down, self.activation.apply(apply_linear(&self.up, x)));
         };
-        let hidden = self.activation.apply(self.up.forward(x.clone()));
-        self.down.forward(hidden * gate.forward(x))
+        let hidden = self.activation.apply(apply_linear(&self.up, x.clone()));
+        apply_linear(&self.down, hidden * apply_linear(gate, x))
     }
 
     pub(super) fn forward(&self, x: Tensor<3>, view: &View, rate: f64) -> Tensor<3> {

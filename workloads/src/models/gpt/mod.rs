@@ -11,7 +11,7 @@ use burn::nn::norm::Normalization;
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor};
 use velodrome_harness::contract::{
-    Batch, ModelError, Network, ParamKind, Pass, Predictions, cross_entropy,
+    Batch, ModelError, Network, ParamKind, Pass, Predictions, apply_linear, cross_entropy,
 };
 use velodrome_results::measures::Measures;
 
@@ -248,7 +248,7 @@ impl Gpt {
         }
         let x = x.reshape([examples * n, width]);
         let logits = match &self.head {
-            Some(head) => head.forward(x),
+            Some(head) => apply_linear(head, x),
             None => x.matmul(self.embedding.weight.val().transpose()),
         };
         Ok((logits, next.reshape([examples * n])))

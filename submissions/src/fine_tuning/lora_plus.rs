@@ -1,0 +1,113 @@
+//! LoRA+: LoRA whose second matrix learns faster than the first.
+//!
+//! # Rule
+//! [`crate::adapters::lora`] on every hidden matrix; AdamW with the scheduled rate on `A`, and with
+//! `ratio` times that rate on `B`, which starts at zero ([`lora_plus`]).
+//!
+//! # Hyperparameters
+//! | name | default | search |
+//! |---|---|---|
+//! | `learning_rate` | 1e-3, of `A` | 1e-4 to 1e-2, logarithmic |
+//! | `ratio` | 16 | 4, 8, 16 |
+//! | `rank` | 8 | 4, 8, 16 |
+//!
+//! The rest as all adapters ([`crate::adapters::Rider`]).
+//!
+//! # State
+//! 8 bytes for each trained element.
+//!
+//! # Sources
+//! Hayou, Ghosh and Yu, arXiv 2402.12354; Hugging Face PEFT 0.21.2, `optimizers/loraplus.py`.
+
+use crate::adapters::lora::{Lora, Start};
+use crate::adapters::selection::lora_plus;
+use crate::adapters::{Added, FINETUNE, Race, adapt, rates};
+use crate::common::{positive, whole};
+use crate::flat::bytes_per_entry;
+use crate::fused::{Fused, Now, Number, Rule};
+use crate::optimizers::adamw::AdamW;
+use crate::scheduled::ScheduledOptimizer;
+use burn::optim::ModuleOptimizer;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use velodrome_harness::contract::{
+    Algorithm, Description, ParamInfo, ParamKind, Point, SearchSpace, StartContext, Submission,
+    SubmissionError, Trainee,
+};
+
+/// The submission.
+pub struct LoraPlus;
+
+/// A rule at a multiple of the scheduled learning rate.
+#[derive(Debug, Clone, Copy)]
+struct Faster<R> {
+    rule: R,
+    factor: f64,
+}
+
+impl<R: Rule<S>, const S: usize> Rule<S> for Faster<R> {
+    fn rule<N: Number>(&self, now: Now) -> impl Fn(N, N, [N; S]) -> (N, [N; S]) + Sync {
+        self.rule.rule(Now {
+            lr: now.lr * self.factor,
+            ..now
+        })
+    }
+}
+
+impl Submission for LoraPlus {
+    fn describe(&self) -> Description {
+        Description {
+            name: "lora_plus",
+            summary: "LoRA whose second matrix learns faster than the first",
+            paper: "arXiv 2402.12354",
+            reference: "Hugging Face PEFT 0.21.2",
+            ..FINETUNE
+        }
+    }
+
+    fn search_space(&self) -> SearchSpace {
+        let (rank, ranks) = Race::RANK;
+        rates([1e-4, 1e-2, 1e-3])
+            .choice("ratio", &[16.0, 4.0, 8.0], 16.0)
+            .choice(rank, ranks, 8.0)
+    }
+
+    fn state_bytes(&self, params: &[ParamInfo], _point: &Point) -> Option<u64> {
+        Some(bytes_per_entry(params, 2))
+    }
+
+    fn start(
+        &self,
+        trainee: &mut Trainee,
+        context: &StartContext,
+    ) -> Result<Box<dyn Algorithm>, SubmissionError> {
+        let ratio = positive(&context.point, "ratio")?;
+        let size = whole(&context.point, "rank")?;
+        let started = adapt(trainee, context.seed, |shape, _| {
+            let rank = size.clamp(1, shape.short().max(1));
+            Ok(Arc::new(Added(Lora {
+                shape,
+                rank,
+                scale: 2.0,
+                start: Start::Uniform,
+                bias: false,
+            })))
+        })?;
+        // The factors are the parameters that were not there before, in the adapters' order.
+        let rates = started.iter().flat_map(|a| lora_plus(a, ratio));
+        let params = trainee.params();
+        let factors = params
+            .iter()
+            .filter(|p| p.trainable && p.kind == ParamKind::Other);
+        let faster = factors.zip(rates).filter(|(_, rate)| *rate != 1.0);
+        let faster: BTreeSet<usize> = faster.map(|(p, _)| p.index).collect();
+        let rule = AdamW::from_point(&context.point)?;
+        let factor = ratio;
+        let optimizer = ModuleOptimizer::from(Fused(rule)).with_group(
+            trainee.group(|p| faster.contains(&p.index)),
+            Fused(Faster { rule, factor }),
+            None,
+        );
+        ScheduledOptimizer::cosine(optimizer, context)
+    }
+}

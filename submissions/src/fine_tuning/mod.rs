@@ -1,0 +1,8 @@
+//! Fine-tuning with parameters of the model itself, or with an adapter and a training loop of its own.
+//!
+//! Adapters that need nothing but AdamW on their factors race as they stand in the table of methods
+//! ([`crate::adapters::METHODS`], by [`crate::adapters::Rider`]).
+
+pub mod half_finetuning;
+pub mod lora_plus;
+pub mod selections;
