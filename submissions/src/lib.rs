@@ -47,6 +47,7 @@ use averaging::schedule_free_prodigy::ScheduleFreeProdigySubmission;
 use compression::adamw_8bit::AdamW8bitSubmission;
 use compression::lion_8bit::Lion8bitSubmission;
 use compression::momentum_8bit::Momentum8bitSubmission;
+use fine_tuning::adalora::AdaLoraSubmission;
 use fine_tuning::half_finetuning::HalfFinetuning;
 use fine_tuning::lora_plus::LoraPlus;
 use fine_tuning::selections::Choosing;
@@ -105,7 +106,7 @@ pub fn all() -> Vec<Arc<dyn Submission>> {
 
 /// Those that fine-tune: with the model's own parameters, with adapters that have a training loop of
 /// their own, and with every other method of the table of adapters.
-fn fine_tuning() -> Vec<Arc<dyn Submission>> {
+pub fn fine_tuning() -> Vec<Arc<dyn Submission>> {
     let mut all: Vec<Arc<dyn Submission>> = vec![
         Arc::new(Choosing::full()),
         Arc::new(Choosing::linear_probe()),
@@ -113,6 +114,7 @@ fn fine_tuning() -> Vec<Arc<dyn Submission>> {
         Arc::new(Choosing::bitfit()),
         Arc::new(Choosing::ln_tuning()),
         Arc::new(LoraPlus),
+        Arc::new(AdaLoraSubmission),
     ];
     let riders = METHODS.iter().filter_map(Rider::of);
     all.extend(riders.map(|r| Arc::new(r) as Arc<dyn Submission>));
@@ -120,7 +122,7 @@ fn fine_tuning() -> Vec<Arc<dyn Submission>> {
 }
 
 /// Those that train from scratch.
-fn from_scratch() -> Vec<Arc<dyn Submission>> {
+pub fn from_scratch() -> Vec<Arc<dyn Submission>> {
     vec![
         Arc::new(Racing::<AdamW, 2>::new()),
         Arc::new(Racing::<NAdamW, 2>::new()),

@@ -122,7 +122,7 @@ impl Submission for Rider {
             summary: self.race.summary,
             paper: self.race.paper,
             reference: match self.entry.peft_type {
-                "" => "",
+                "" => "the paper's equations",
                 _ => "Hugging Face PEFT 0.21.2",
             },
             ..FINETUNE

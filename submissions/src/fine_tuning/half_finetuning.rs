@@ -37,6 +37,7 @@ impl Submission for HalfFinetuning {
             name: "half_finetuning",
             summary: "Half of every block by AdamW, drawn anew in each stage",
             paper: "arXiv 2404.18466",
+            reference: "the paper's statement",
             ..FINETUNE
         }
     }

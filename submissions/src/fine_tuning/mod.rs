@@ -3,6 +3,7 @@
 //! Adapters that need nothing but AdamW on their factors race as they stand in the table of methods
 //! ([`crate::adapters::METHODS`], by [`crate::adapters::Rider`]).
 
+pub mod adalora;
 pub mod half_finetuning;
 pub mod lora_plus;
 pub mod selections;

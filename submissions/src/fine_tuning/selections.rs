@@ -15,6 +15,7 @@
 //! 8 bytes for each trained element.
 //!
 //! # Sources
+//! Full fine-tuning is AdamW's own (arXiv 1711.05101). Linear probes: Alain and Bengio, arXiv 1610.01644.
 //! BitFit: Ben Zaken, Ravfogel and Goldberg, arXiv 2106.10199. LN-tuning: Qi et al., arXiv 2211.08682.
 
 use crate::adapters::selection::Selection;
@@ -48,6 +49,7 @@ impl Choosing {
                 name,
                 summary,
                 paper,
+                reference: "the paper's statement",
                 ..FINETUNE
             },
             learning_rate: [2e-4, 0.1, 1e-2],
@@ -60,14 +62,24 @@ impl Choosing {
         let summary = "All weights by AdamW";
         Self {
             learning_rate,
-            ..Self::new(Selection::Full, "full_finetuning", summary, "")
+            ..Self::new(
+                Selection::Full,
+                "full_finetuning",
+                summary,
+                "arXiv 1711.05101",
+            )
         }
     }
 
     /// The head.
     pub const fn linear_probe() -> Self {
         let summary = "The head alone, on frozen features";
-        Self::new(Selection::LinearProbe, "linear_probe", summary, "")
+        Self::new(
+            Selection::LinearProbe,
+            "linear_probe",
+            summary,
+            "arXiv 1610.01644",
+        )
     }
 
     /// Biases.

@@ -7,4 +7,5 @@ mod faults;
 mod methods;
 mod promises;
 mod replays;
+mod riders;
 mod support;

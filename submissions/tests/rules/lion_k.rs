@@ -2,7 +2,7 @@
 
 use burn::optim::Optimizer;
 use burn::tensor::{Device, Tensor, TensorData};
-use velodrome_submissions::all;
+use velodrome_submissions::from_scratch;
 use velodrome_submissions::fused::Fused;
 use velodrome_submissions::optimizers::lion::Lion;
 use velodrome_submissions::optimizers::lion_k::ball::LION;
@@ -222,7 +222,7 @@ fn the_polar_factor_has_singular_values_of_one() {
 
 #[test]
 fn iterates_enter_the_balls_that_the_manuals_name() {
-    let members = all()
+    let members = from_scratch()
         .into_iter()
         .filter(|s| s.describe().name.starts_with("lion_k_"));
     let mut checked = 0;

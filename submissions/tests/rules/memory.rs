@@ -4,14 +4,14 @@ use crate::probe;
 use crate::resume::context;
 use std::sync::Arc;
 use velodrome_harness::contract::{State, Submission};
-use velodrome_submissions::all;
 use velodrome_submissions::compression::adamw_8bit::{Adam8bit, AdamW8bit};
 use velodrome_submissions::compression::eight_bit::{BlockRule, EightBit, Layout};
+use velodrome_submissions::from_scratch;
 use velodrome_submissions::optimizers::heavy_ball::HeavyBall;
 use velodrome_submissions::optimizers::lion::Lion;
 
 pub fn by_name(name: &str) -> Arc<dyn Submission> {
-    let mut all = all().into_iter();
+    let mut all = from_scratch().into_iter();
     all.find(|s| s.describe().name == name).unwrap()
 }
 

@@ -4,7 +4,7 @@ use crate::probe;
 use velodrome_harness::contract::{
     Hints, Ruleset, StartContext, State, Submission, SubmissionError,
 };
-use velodrome_submissions::all;
+use velodrome_submissions::from_scratch;
 
 pub fn context(submission: &dyn Submission, steps: u64) -> StartContext {
     StartContext {
@@ -21,7 +21,7 @@ pub fn context(submission: &dyn Submission, steps: u64) -> StartContext {
 #[test]
 fn a_resumed_trial_equals_an_uninterrupted_one() {
     const STEPS: u64 = 40;
-    for submission in all() {
+    for submission in from_scratch() {
         let name = submission.describe().name;
         let (shapes, initial) = probe::start();
         let context = context(submission.as_ref(), STEPS);
@@ -80,7 +80,7 @@ fn a_resumed_trial_equals_an_uninterrupted_one() {
 
 #[test]
 fn foreign_state_is_refused() {
-    let submissions = all();
+    let submissions = from_scratch();
     let (shapes, initial) = probe::start();
     let state_of = |submission: &dyn Submission| {
         let mut trainee = probe::trainee(&shapes, &initial, false);
