@@ -171,7 +171,7 @@ fn act(
         Action::List(a) => list::execute(a, registry, console),
         Action::Verify(a) => verify::execute(a, registry, console),
         Action::New(a) => new::execute(a, registry, console),
-        Action::Adapter(a) => adapter::execute(a, console),
+        Action::Adapter(a) => adapter::execute(a, registry, console),
         Action::Data(a) => data::execute(a, registry, console),
         Action::Targets(a) => targets::execute(a, registry, console),
         Action::Completions(a) => completions::execute(a, &program(arguments), console),

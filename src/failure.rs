@@ -3,6 +3,7 @@
 use crate::exit::Exit;
 use std::io;
 use std::path::PathBuf;
+use velodrome_harness::contract::{ModelError, SubmissionError, WorkloadError};
 use velodrome_harness::race::{
     ChildError, DeviceError, LockError, PlanError, RaceError, SuiteError,
 };
@@ -88,6 +89,18 @@ pub(crate) enum Failure {
     /// An adapter.
     #[error(transparent)]
     Adapter(#[from] InterchangeError),
+    /// A workload's data or model.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
+    /// A model that did not compute, or did not take its weights.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A submission that did not start.
+    #[error(transparent)]
+    Submission(#[from] SubmissionError),
+    /// A device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// Standard output.
     #[error("standard output: cannot write: {0}")]
     Output(io::Error),
@@ -144,6 +157,9 @@ impl Failure {
                 }
                 _ => Exit::Damaged,
             },
+            Failure::Workload(_) | Failure::Model(_) => Exit::Damaged,
+            Failure::Submission(_) => Exit::Usage,
+            Failure::Device(error) => device(error),
             Failure::Child(_) => Exit::TrialProcess,
             Failure::Record(error) => record(error),
             Failure::Compare(error) => match error {

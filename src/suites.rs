@@ -6,13 +6,14 @@ use velodrome_harness::race::Suite;
 use velodrome_harness::registry::nearest;
 
 /// The built-in suites: name and text.
-pub(crate) const ALL: [(&str, &str); 6] = [
+pub(crate) const ALL: [(&str, &str); 7] = [
     ("quick", include_str!("suites/quick.toml")),
     ("smoke", include_str!("suites/smoke.toml")),
     ("laptop", include_str!("suites/laptop.toml")),
     ("board", include_str!("suites/board.toml")),
     ("variants", include_str!("suites/variants.toml")),
     ("tuned", include_str!("suites/tuned.toml")),
+    ("finetune", include_str!("suites/finetune.toml")),
 ];
 
 /// The suite that `wanted` names: a built-in one, or a file.
@@ -51,7 +52,7 @@ fn builtin(name: &str, text: &str) -> Result<Suite, Failure> {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
-    use velodrome_harness::contract::Size;
+    use velodrome_harness::contract::{Size, Track};
     use velodrome_harness::race;
     use velodrome_harness::registry::Registry;
 
@@ -83,9 +84,9 @@ mod tests {
         velodrome_workloads::register(&mut registry).unwrap();
         let specs = registry.workloads().map(|w| w.spec());
         // A kind for theory is raced on its own.
-        let specs: Vec<_> = specs
+        let (specs, tuned): (Vec<_>, Vec<_>) = specs
             .filter(|s| s.size == Size::Laptop && s.kind != "theory")
-            .collect();
+            .partition(|s| s.track == Track::Pretrain);
         let named = |name| -> BTreeSet<String> {
             let suite = load(name).unwrap();
             suite
@@ -100,6 +101,8 @@ mod tests {
         let bases = specs.iter().filter(|s| s.change.is_none());
         let bases = bases.filter(|s| s.kind != "digits");
         assert_eq!(named("laptop"), bases.map(|s| s.name.clone()).collect());
+        let bases = tuned.iter().filter(|s| s.change.is_none());
+        assert_eq!(named("finetune"), bases.map(|s| s.name.clone()).collect());
     }
 
     #[test]

@@ -69,6 +69,25 @@ pub struct BoardCell {
     pub studies: Vec<StudyResult>,
     /// How many trials ended how.
     pub statuses: Vec<(Status, usize)>,
+    /// What fine-tuning took; `None` where the workload begins from random weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuning: Option<Tuning>,
+}
+
+/// What fine-tuning took in one cell: medians over the trials that count, one for each study.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tuning {
+    /// Trained elements.
+    pub trained: f64,
+    /// Trained elements over all of the model's, adapters included, in 0..=1.
+    pub share: f64,
+    /// Bytes of the trained elements in 32 bits.
+    pub adapter_bytes: f64,
+    /// Highest resident memory in bytes, where the system told.
+    pub peak_memory_bytes: Option<f64>,
+    /// How much the loss on held-out pretraining data has grown, in the workload's unit; positive is
+    /// worse. `None` where it is not a number.
+    pub forgetting: Option<f64>,
 }
 
 /// One study of one cell: its fastest trial.

@@ -49,7 +49,10 @@ use compression::lion_8bit::Lion8bitSubmission;
 use compression::momentum_8bit::Momentum8bitSubmission;
 use fine_tuning::adalora::AdaLoraSubmission;
 use fine_tuning::half_finetuning::HalfFinetuning;
+use fine_tuning::houlsby::HOULSBY;
 use fine_tuning::lora_plus::LoraPlus;
+use fine_tuning::parallel_adapter::PARALLEL_ADAPTER;
+use fine_tuning::pfeiffer::PFEIFFER;
 use fine_tuning::selections::Choosing;
 use fused::Racing;
 use objectives::aldr_kl::AldrKlSubmission;
@@ -115,6 +118,9 @@ pub fn fine_tuning() -> Vec<Arc<dyn Submission>> {
         Arc::new(Choosing::ln_tuning()),
         Arc::new(LoraPlus),
         Arc::new(AdaLoraSubmission),
+        Arc::new(HOULSBY),
+        Arc::new(PFEIFFER),
+        Arc::new(PARALLEL_ADAPTER),
     ];
     let riders = METHODS.iter().filter_map(Rider::of);
     all.extend(riders.map(|r| Arc::new(r) as Arc<dyn Submission>));

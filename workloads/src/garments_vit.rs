@@ -64,10 +64,9 @@ const VARIANTS: &[Variant<VitConfig>] = &[Variant {
     )
 }];
 
-/// The model: wider and with finer patches than `fashion_vit`'s, 0.8 million parameters.
+/// The model: wider and deeper than `fashion_vit`'s, 0.8 million parameters.
 fn config() -> VitConfig {
     VitConfig {
-        patch: 4,
         width: 128,
         heads: 4,
         layers: 4,

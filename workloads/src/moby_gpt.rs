@@ -47,7 +47,7 @@ pub const RECIPE: Recipe = Recipe {
 /// The weights that the recipe gave.
 pub const WEIGHTS: Embedded = Embedded::new(
     "shakespeare_bytes_gpt.bf16.gz",
-    "@SHA@",
+    "c49f6c81297546747c21c97322e8cf7ea5eb1821891fd05ed74b35c44c82c38d",
     include_bytes!("../data/shakespeare_bytes_gpt.bf16.gz"),
 );
 

@@ -2,7 +2,7 @@
 
 use crate::contract::{
     Batch, HostBatch, HostField, HostValues, ModelError, Network, ParamKind, Pass, Predictions,
-    Queue, SubmissionError,
+    Queue, SubmissionError, apply_linear,
 };
 use burn::module::{Module, Param};
 use burn::nn::{
@@ -51,7 +51,7 @@ impl Network for Probe {
         let n = batch.len();
         let words = batch.int::<1>("word")?.reshape([n, 1]);
         let x = self.embedding.forward(words).reshape([n, 8]);
-        let x = self.norm.forward(relu(self.hidden.forward(x)));
+        let x = self.norm.forward(relu(apply_linear(&self.hidden, x)));
         let kernel = self.kernel.val().reshape([8, 8]);
         let x = x.clone() + x.matmul(kernel);
         let factor = batch.float::<1>("factor")?.reshape([n, 1]);

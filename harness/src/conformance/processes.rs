@@ -144,6 +144,7 @@ impl<'a> Track<'a> {
     fn process(&self, dir: &Path, drill: Option<Drill>) -> Result<Left, String> {
         let arguments = ChildArguments {
             checkpoint_seconds: 0.0,
+            keep_weights: false,
             drill,
         };
         let watch = Watch::start(&self.planned, dir, &arguments)

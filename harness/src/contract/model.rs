@@ -40,6 +40,10 @@ pub trait Model: Send {
     /// The parameters, in order.
     fn params(&self) -> &ParamList;
 
+    /// Names of the parameters in order, with dots, as the model's code has them: for files that other
+    /// programs read. Submissions do not see them.
+    fn names(&self) -> &[String];
+
     /// Forward and backward over one batch: of the mean loss, at the parameters.
     fn pass(&mut self, batch: &Batch, options: &PassOptions) -> Result<PassOutput, ModelError> {
         self.differentiate(batch, options, Objective::Loss, None)
@@ -101,6 +105,7 @@ pub struct Trained<N: Network> {
     /// `None` only while a consuming operation of burn runs.
     network: Option<N>,
     params: ParamList,
+    names: Vec<String>,
 }
 
 impl<N: Network> Trained<N> {
@@ -113,6 +118,7 @@ impl<N: Network> Trained<N> {
         Self {
             network: Some(network),
             params: collect.params.into(),
+            names: collect.names,
         }
     }
 
@@ -130,10 +136,15 @@ impl<N: Network> Trained<N> {
         let mut collect = Collect::<N>::default();
         self.replace(|n| n.map(&mut collect));
         self.params = collect.params.into();
+        self.names = collect.names;
     }
 }
 
 impl<N: Network> Model for Trained<N> {
+    fn names(&self) -> &[String] {
+        &self.names
+    }
+
     fn params(&self) -> &ParamList {
         &self.params
     }

@@ -70,6 +70,11 @@ impl Trainee {
         }
     }
 
+    /// The model with everything that was attached to it, back again.
+    pub fn into_model(self) -> Box<dyn Model> {
+        self.model
+    }
+
     /// Says whether the head has something to learn that the weights do not know yet; it has, unless
     /// this is called.
     pub fn with_new_head(mut self, new_head: bool) -> Self {

@@ -14,6 +14,8 @@ pub(super) fn info_of(params: &ParamList, id: ParamId) -> Option<&ParamInfo> {
 /// Lists the parameters and gives them identities by order.
 pub(super) struct Collect<N> {
     pub(super) params: Vec<ParamInfo>,
+    /// Names of the parameters, as the model's code has them.
+    pub(super) names: Vec<String>,
     buffers: u64,
     path: Vec<(String, String)>,
     /// Module instance that the last parameter was in, to number layers.
@@ -28,6 +30,7 @@ impl<N> Default for Collect<N> {
     fn default() -> Self {
         Self {
             params: Vec::new(),
+            names: Vec::new(),
             buffers: 0,
             path: Vec::new(),
             last_layer: None,
@@ -70,6 +73,7 @@ impl<N: Network> Collect<N> {
             self.last_layer = Some(layer_path);
         }
         let block = Self::block(&mut self.blocks, &names);
+        self.names.push(full.clone());
         let kind = N::kind_of(&full).unwrap_or_else(|| kind_from(container, field, shape.len()));
         let fan_in_axis = match kind {
             ParamKind::Matrix | ParamKind::Head => Some(0),

@@ -24,6 +24,8 @@ use velodrome_results::{RecordError, TrialRecord};
 pub struct ChildArguments {
     /// Least wall seconds between two checkpoints.
     pub checkpoint_seconds: f64,
+    /// Whether the weights stay at the end.
+    pub keep_weights: bool,
     /// What `verify` makes the trial go through; nothing in a race.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drill: Option<Drill>,
@@ -74,6 +76,7 @@ pub fn child(
         device: device(&planned.device)?,
         dir,
         checkpoint_seconds: arguments.checkpoint_seconds,
+        keep_weights: arguments.keep_weights,
         time: Arc::new(SystemTime::since(born)),
     };
     let mut emit = |event: Event| tell(&event);

@@ -166,6 +166,7 @@ fn race_one(
     });
     let arguments = ChildArguments {
         checkpoint_seconds: plan.limits.checkpoint_seconds,
+        keep_weights: plan.limits.keep_weights,
         drill: None,
     };
     let began = Instant::now();

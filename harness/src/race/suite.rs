@@ -39,6 +39,8 @@ pub struct Limits {
     pub memory_bytes: Option<u64>,
     /// Seconds between two checkpoints of a trial, at least.
     pub checkpoint_seconds: f64,
+    /// Whether a trial that ended leaves its weights beside its record (`weights.burnpack`).
+    pub keep_weights: bool,
 }
 
 impl Default for Limits {
@@ -47,6 +49,7 @@ impl Default for Limits {
             stall_seconds: 120.0,
             memory_bytes: None,
             checkpoint_seconds: 10.0,
+            keep_weights: false,
         }
     }
 }

@@ -329,6 +329,7 @@ pub fn race(
         device: Device::flex(),
         dir,
         checkpoint_seconds: 0.0,
+        keep_weights: false,
         time: workload.time.clone(),
     };
     let mut emit = |_| {};

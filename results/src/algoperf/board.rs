@@ -65,6 +65,7 @@ impl LogScore<'_> {
                 .map_or(f64::INFINITY, |n| n as f64)
         });
         BoardCell {
+            tuning: None,
             time: finite(self.times[s][w]),
             ratio: finite(self.scored.ratios[s][w]),
             steps: finite(median(steps.collect())),

@@ -1,8 +1,8 @@
 //! One cell of the board.
 
 use super::collect::Collected;
-use crate::board::{BoardCell, StudyResult};
-use crate::record::Status;
+use crate::board::{BoardCell, StudyResult, Tuning};
+use crate::record::{Outcome, Status};
 use crate::score::{self, StudyTime};
 use std::cmp::Ordering;
 
@@ -21,13 +21,46 @@ pub(super) fn cell(
     let steps = results
         .iter()
         .map(|r| r.steps.map_or(f64::INFINITY, |s| s as f64));
+    let tuning = tuning(collected, &results, at);
     BoardCell {
+        tuning,
         time: score::median(studies.iter().map(|s| s.time).collect()).filter(finite),
         ratio: ratio.filter(finite),
         steps: score::median(steps.collect()).filter(finite),
         studies: results,
         statuses: statuses(collected, at),
     }
+}
+
+/// Medians over the trials that count, where they began from pretrained weights.
+fn tuning(
+    collected: &Collected<'_>,
+    results: &[StudyResult],
+    at: (usize, usize),
+) -> Option<Tuning> {
+    let counts = |row: usize| {
+        let trial = &collected.table.trials[row];
+        let here = (trial.submission, trial.workload) == at;
+        here && results
+            .iter()
+            .any(|r| (r.study, r.trial) == (trial.study, trial.trial))
+    };
+    let outcomes: Vec<&Outcome> = (0..collected.table.trials.len())
+        .filter(|row| counts(*row))
+        .map(|row| &collected.trials[row].record.outcome)
+        .filter(|outcome| outcome.retained.is_some())
+        .collect();
+    let median = |value: &dyn Fn(&Outcome) -> Option<f64>| {
+        let values: Vec<f64> = outcomes.iter().filter_map(|o| value(o)).collect();
+        score::median(values).filter(|x| x.is_finite())
+    };
+    Some(Tuning {
+        trained: median(&|o| Some(o.trainable_parameters as f64))?,
+        share: median(&|o| Some(o.trainable_parameters as f64 / o.parameters.max(1) as f64))?,
+        adapter_bytes: median(&|o| Some(o.adapter_bytes() as f64))?,
+        peak_memory_bytes: median(&|o| o.peak_memory_bytes.map(|b| b as f64)),
+        forgetting: median(&|o| o.retained.map(|r| r.forgetting())),
+    })
 }
 
 /// How many trials of the cell ended how, running ones included.

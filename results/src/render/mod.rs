@@ -4,8 +4,10 @@
 //! in this company, a time says how fast. Where there is no number there is a word (`missed`,
 //! `crashed`, `no record`), never a dash.
 
+mod tuning;
 mod words;
 
+pub(crate) use tuning::{HEADER as TUNING, rows as tuning_rows};
 pub use words::{CellState, digits3, status_words};
 
 use crate::board::Board;
@@ -128,7 +130,10 @@ pub fn parquet(board: &Board) -> Result<Vec<u8>, TableError> {
 }
 
 fn sections(board: &Board) -> Vec<Section> {
-    vec![times(board), ratios(board), scores(board)]
+    let mut sections = vec![times(board), ratios(board)];
+    sections.extend(tuning::section(board));
+    sections.push(scores(board));
+    sections
 }
 
 fn times(board: &Board) -> Section {

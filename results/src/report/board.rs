@@ -5,6 +5,7 @@ use super::word;
 use crate::board::{Board, BoardCell, BoardRow};
 use crate::charts::share_within;
 use crate::record::Direction;
+use crate::render::{TUNING, tuning_rows};
 use minijinja::context;
 use minijinja::value::Value;
 
@@ -98,6 +99,11 @@ fn body(board: &Board, cell: impl Fn(&BoardCell, usize) -> Value) -> Vec<Value> 
             context! { name => &row.submission, cells }
         })
         .collect()
+}
+
+/// What fine-tuning took; no rows where nothing was fine-tuned.
+pub(super) fn tuning(board: &Board) -> Value {
+    context! { header => TUNING.to_vec(), rows => tuning_rows(board) }
 }
 
 /// Rank, score and profile.

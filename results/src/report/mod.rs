@@ -61,6 +61,7 @@ pub fn render(report: &Report<'_>) -> Result<String, ReportError> {
         machines => machines(&trials),
         times => board::times(board),
         ratios => board::ratios(board),
+        tuning => board::tuning(board),
         scores => board::scores(board),
         profile_chart => inline(charts::profile_svg(board)?),
         times_chart => inline(charts::times_svg(board)?),

@@ -382,6 +382,7 @@ fn cell(work: &Work, name: &str, trials: &[Trial]) -> BoardCell {
         .filter(|(_, n)| *n > 0)
         .collect();
     BoardCell {
+        tuning: None,
         time: median(
             studies
                 .iter()

@@ -16,13 +16,14 @@
 
 use super::selection::heads;
 use super::{Adapted, Draw, Drawn, Entry, Method, MethodError, Options, Shape};
+use crate::common::whole;
 use crate::flat::bytes_per_entry;
 use crate::fused::Fused;
 use crate::optimizers::adamw::AdamW;
 use crate::scheduled::ScheduledOptimizer;
 use burn::tensor::Tensor;
 use rand::Rng;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use velodrome_harness::contract::{
@@ -103,13 +104,43 @@ impl Rider {
         Some(Self { entry, race })
     }
 
-    /// The method for a weight, at a point.
-    fn method(&self, site: &Site, largest: Shape) -> Result<Arc<dyn Method>, MethodError> {
-        let values = match (self.race.options)(site) {
-            Value::Object(values) => values,
-            _ => serde_json::Map::new(),
+    /// The line of the table.
+    pub fn entry(&self) -> &'static Entry {
+        self.entry
+    }
+
+    /// Adapts the model. Gives what was adapted, with the method's options for it.
+    pub fn attach(
+        &self,
+        trainee: &mut Trainee,
+        context: &StartContext,
+    ) -> Result<Vec<(Started, Map<String, Value>)>, SubmissionError> {
+        let size = match self.race.size {
+            (_, []) => 0,
+            (name, _) => whole(&context.point, name)?,
         };
-        let mut options = Options::new(&values, site.shape);
+        let seed = context.seed & 0x7fff_ffff;
+        let mut options = Vec::new();
+        let started = adapt(trainee, context.seed, |shape, largest| {
+            let site = Site { shape, size, seed };
+            let values = match (self.race.options)(&site) {
+                Value::Object(values) => values,
+                _ => Map::new(),
+            };
+            options.push(values.clone());
+            self.method(&site, largest, &values)
+        })?;
+        Ok(started.into_iter().zip(options).collect())
+    }
+
+    /// The method for a weight, at a point.
+    fn method(
+        &self,
+        site: &Site,
+        largest: Shape,
+        values: &Map<String, Value>,
+    ) -> Result<Arc<dyn Method>, MethodError> {
+        let mut options = Options::new(values, site.shape);
         options.largest = largest;
         Ok((self.entry.build)(&options, site.shape)?.into())
     }
@@ -146,18 +177,9 @@ impl Submission for Rider {
         trainee: &mut Trainee,
         context: &StartContext,
     ) -> Result<Box<dyn Algorithm>, SubmissionError> {
-        let size = match self.race.size {
-            (_, []) => 0,
-            (name, _) => crate::common::whole(&context.point, name)?,
-        };
-        let seed = context.seed & 0x7fff_ffff;
-        let mut drawn = Vec::new();
-        adapt(trainee, context.seed, |shape, largest| {
-            let site = Site { shape, size, seed };
-            let method = self.method(&site, largest)?;
-            drawn.extend(method.drawn());
-            Ok(method)
-        })?;
+        let started = self.attach(trainee, context)?;
+        let methods = started.iter().map(|(s, _)| s.adapted.method());
+        let drawn: Vec<Drawn> = methods.filter_map(|m| m.drawn()).collect();
         let optimizer = Fused(AdamW::from_point(&context.point)?);
         let inner = ScheduledOptimizer::cosine(optimizer, context)?;
         Ok(match drawn.is_empty() {
@@ -165,6 +187,14 @@ impl Submission for Rider {
             false => Box::new(Drawing { inner, drawn }),
         })
     }
+}
+
+/// A weight with its adapter as it starts.
+pub struct Started {
+    /// The parameter's place among the model's own.
+    pub index: usize,
+    /// The adapter.
+    pub adapted: Adapted,
 }
 
 /// Description of a submission that fine-tunes; a file fills in the rest.
@@ -198,7 +228,7 @@ pub fn adapt(
     trainee: &mut Trainee,
     seed: u64,
     mut method: impl FnMut(Shape, Shape) -> Result<Arc<dyn Method>, MethodError>,
-) -> Result<Vec<Adapted>, SubmissionError> {
+) -> Result<Vec<Started>, SubmissionError> {
     let params = trainee.params();
     let mut sites = Vec::new();
     for (param, value) in params.iter().zip(trainee.values()) {
@@ -223,7 +253,8 @@ pub fn adapt(
         let adapted = Adapted::start(method, base, &mut draw).map_err(fault)?;
         frozen.insert(param.index, adapted.frozen().clone().reshape([param.len()]));
         adapters.insert(param.index, adapted.clone().attach());
-        started.push(adapted);
+        let index = param.index;
+        started.push(Started { index, adapted });
     }
     if adapters.is_empty() {
         let message = "the model has no hidden matrix that could be adapted";

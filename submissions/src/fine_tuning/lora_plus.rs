@@ -94,7 +94,7 @@ impl Submission for LoraPlus {
             })))
         })?;
         // The factors are the parameters that were not there before, in the adapters' order.
-        let rates = started.iter().flat_map(|a| lora_plus(a, ratio));
+        let rates = started.iter().flat_map(|s| lora_plus(&s.adapted, ratio));
         let params = trainee.params();
         let factors = params
             .iter()

@@ -4,6 +4,12 @@
 //! ([`crate::adapters::METHODS`], by [`crate::adapters::Rider`]).
 
 pub mod adalora;
+mod bottleneck;
 pub mod half_finetuning;
+pub mod houlsby;
 pub mod lora_plus;
+pub mod parallel_adapter;
+pub mod pfeiffer;
 pub mod selections;
+
+pub use bottleneck::Bottleneck;

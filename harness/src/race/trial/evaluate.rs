@@ -58,14 +58,10 @@ impl Trial<'_> {
     }
 
     /// The same at the end, with the weights that are evaluated.
-    pub(super) fn measure_forgetting(&mut self, race: &mut Race) -> Result<(), Stop> {
+    pub(super) fn measure_forgetting(&mut self, race: &Race) -> Result<(), Stop> {
         let Some(data) = race.retained.clone() else {
             return Ok(());
         };
-        // The race is over: nothing of this is the submission's time.
-        self.clock.measure(Phase::Evaluation, || {
-            race.algorithm.prepare_for_eval(&mut race.trainee)
-        })?;
         let after = self.retained_loss(&race.trainee, &data)?;
         if let Some(retained) = &mut self.record.outcome.retained {
             retained.after = after;

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use velodrome_results::log::EvalLog;
+use velodrome_results::record::write_atomic;
 use velodrome_results::{EndedBy, Outcome, RecordError, Status, TrialRecord};
 
 /// The first steps, whose time is booked as warm-up too and left out of the step summary.
@@ -80,9 +81,14 @@ pub struct TrialSetup<'a> {
     pub dir: &'a Path,
     /// Least wall seconds between two checkpoints.
     pub checkpoint_seconds: f64,
+    /// Whether the weights at the end are written beside the record.
+    pub keep_weights: bool,
     /// Time source; its origin is where the trial's wall time begins.
     pub time: Arc<dyn TimeSource>,
 }
+
+/// The file of the weights at the end of a trial, where they are kept: burn's format.
+pub const WEIGHTS: &str = "weights.burnpack";
 
 /// A trial at work.
 pub struct Trial<'a> {
@@ -302,7 +308,6 @@ impl<'a> Trial<'a> {
 
     /// Counts what only the live objects know, and lets go of them.
     fn end(&mut self, mut race: Race, by: EndedBy) -> Result<EndedBy, Stop> {
-        self.measure_forgetting(&mut race)?;
         let outcome = &mut self.record.outcome;
         self.clock.measure(Phase::Logging, || -> Result<_, Stop> {
             let mut state = State::new();
@@ -310,7 +315,20 @@ impl<'a> Trial<'a> {
             outcome.state_bytes = state.tensor_bytes();
             outcome.parameters = race.trainee.parameters();
             outcome.trainable_parameters = race.trainee.trainable_parameters();
-            race.log.sync()?;
+            Ok(race.log.sync()?)
+        })?;
+        if race.retained.is_some() || self.setup.keep_weights {
+            // The race is over: nothing of this is the submission's time.
+            self.clock.measure(Phase::Evaluation, || {
+                race.algorithm.prepare_for_eval(&mut race.trainee)
+            })?;
+            self.measure_forgetting(&race)?;
+        }
+        self.clock.measure(Phase::Logging, || -> Result<_, Stop> {
+            if self.setup.keep_weights {
+                let path = self.setup.dir.join(WEIGHTS);
+                write_atomic(&path, &race.trainee.save()?)?;
+            }
             // Freeing a model takes time too.
             drop(race);
             Ok(by)
