@@ -20,24 +20,23 @@ use std::sync::atomic::AtomicBool;
 use toml::Spanned;
 use velodrome_results::{Status, TrialRecord, log};
 
-/// Work of a race, in examples.
-const WORK: u64 = 2048;
-/// Work between two evaluations; a checkpoint follows each.
-const EVERY: u64 = 512;
+/// The evaluations of a race, apart from the first.
+const EVALUATIONS: u64 = 4;
 /// The step before which all weights become NaN.
 const SPOILED_STEP: u64 = 3;
 
-/// Races `submission` at its default point on `workload` into folders of `dir`, five processes in
-/// all. The program must run [`crate::race::child`] for its hidden subcommand. Set `interrupted` to
+/// Races `submission` at its default point on `workload`, for four times `steps` steps of the suggested
+/// batch size with an evaluation and a checkpoint after each `steps`, into folders of `dir`, five processes
+/// in all. The program must run [`crate::race::child`] for its hidden subcommand. Set `interrupted` to
 /// stop soon; the checks then fail.
 pub fn check_processes(
     registry: &Registry,
-    workload: &str,
+    (workload, steps): (&str, u64),
     submission: &dyn Submission,
     dir: &Path,
     interrupted: &AtomicBool,
 ) -> Vec<Check> {
-    let track = match Track::new(registry, workload, submission, dir, interrupted) {
+    let track = match Track::new(registry, (workload, steps), submission, dir, interrupted) {
         Ok(track) => track,
         Err(message) => return vec![check("two_processes", Err(message))],
     };
@@ -98,7 +97,7 @@ struct Track<'a> {
 impl<'a> Track<'a> {
     fn new(
         registry: &Registry,
-        workload: &str,
+        (workload, steps): (&str, u64),
         submission: &dyn Submission,
         dir: &'a Path,
         interrupted: &'a AtomicBool,
@@ -114,9 +113,11 @@ impl<'a> Track<'a> {
         // One trial at the default point, under either ruleset.
         suite.points = BTreeMap::from([(named(description.name), vec![BTreeMap::new()])]);
         suite.without_target = true;
+        let spec = registry.workload(workload).map_err(text)?.spec();
+        let every = steps * spec.hints.batch_size as u64;
         let change = Override {
-            budget_work: Some(WORK),
-            eval_every_work: Some(EVERY),
+            budget_work: Some(EVALUATIONS * every),
+            eval_every_work: Some(every),
             ..Override::default()
         };
         suite.overrides = BTreeMap::from([(named(workload), change)]);
@@ -196,7 +197,7 @@ impl<'a> Track<'a> {
     fn resumes(&self, straight: &Result<Left, String>) -> Result<String, String> {
         let straight = straight.as_ref().map_err(String::clone)?;
         let dir = self.folder("stopped")?;
-        let first = self.process(&dir, Some(Drill::HaltAtWork(WORK / 2)))?;
+        let first = self.process(&dir, Some(Drill::HaltAtWork(self.planned.budget.work / 2)))?;
         if first.record.status != Status::Running {
             return Err(format!(
                 "it did not come to a checkpoint: {}",
@@ -246,7 +247,8 @@ fn ended(left: Left) -> Result<Left, String> {
     let record = &left.record;
     if record.status != Status::Missed {
         return Err(format!(
-            "a race of {WORK} examples ended as `{}`: {}",
+            "a race of {} examples ended as `{}`: {}",
+            record.budget.work,
             record.status.as_str(),
             reason(record)
         ));

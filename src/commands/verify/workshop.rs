@@ -5,11 +5,16 @@ use crate::interrupt;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 use velodrome_harness::conformance::{Check, check_processes};
-use velodrome_harness::contract::Submission;
+use velodrome_harness::contract::{Submission, Track};
 use velodrome_harness::registry::Registry;
 
-/// The workload of the checks: the smallest.
-const WORKLOAD: &str = "digits_mlp";
+/// The workload of the checks, the smallest, and steps between two evaluations.
+fn race(track: Track) -> (&'static str, u64) {
+    match track {
+        Track::Pretrain => ("digits_mlp", 8),
+        Track::Finetune => ("garments_vit", 2),
+    }
+}
 
 /// The folder.
 pub(super) struct Workshop {
@@ -32,7 +37,8 @@ impl Workshop {
 
     /// Races `submission` there.
     pub(super) fn check(&self, registry: &Registry, submission: &dyn Submission) -> Vec<Check> {
-        check_processes(registry, WORKLOAD, submission, &self.dir, interrupt::flag())
+        let race = race(submission.describe().track);
+        check_processes(registry, race, submission, &self.dir, interrupt::flag())
     }
 }
 

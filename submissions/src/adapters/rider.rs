@@ -256,14 +256,20 @@ pub fn adapt(
         let index = param.index;
         started.push(Started { index, adapted });
     }
-    if adapters.is_empty() {
-        let message = "the model has no hidden matrix that could be adapted";
-        return Err(SubmissionError::Other(message.into()));
-    }
     trainee.map(|info, value| frozen.remove(&info.index).unwrap_or(value));
     freeze(trainee, |_| false);
     trainee.attach(&mut |info, _| adapters.remove(&info.index))?;
+    something_trains(trainee)?;
     Ok(started)
+}
+
+/// An error where nothing is left to train.
+pub fn something_trains(trainee: &Trainee) -> Result<(), SubmissionError> {
+    if trainee.trainable_parameters() > 0 {
+        return Ok(());
+    }
+    let message = "the model has no hidden matrix that could be adapted";
+    Err(SubmissionError::Other(message.into()))
 }
 
 /// Freezes everything but what `keep` keeps, and a new head. What is frozen already stays frozen.

@@ -16,7 +16,7 @@
 //! # State
 //! 8 bytes for each trained element.
 
-use crate::adapters::{Draw, FINETUNE, Race, freeze, rates};
+use crate::adapters::{Draw, FINETUNE, Race, freeze, rates, something_trains};
 use crate::common::whole;
 use crate::flat::bytes_per_entry;
 use crate::fused::Fused;
@@ -190,12 +190,9 @@ impl Submission for Bottleneck {
                 }
             }
         }
-        if adapters.is_empty() {
-            let message = "the model has no hidden matrix that a branch could stand behind";
-            return Err(SubmissionError::Other(message.into()));
-        }
         freeze(trainee, |_| false);
         trainee.attach(&mut |info, _| adapters.remove(&info.index))?;
+        something_trains(trainee)?;
         ScheduledOptimizer::cosine(Fused(AdamW::from_point(&context.point)?), context)
     }
 }
