@@ -23,6 +23,7 @@ mod shakespeare;
 pub mod speech;
 mod translation;
 mod windows;
+mod wordpiece;
 
 pub use cifar::Cifar10;
 pub use criteo::{Criteo, Lines};
@@ -44,6 +45,7 @@ pub use translation::{
     TokenText, Wmt, is_catalogue, read_mo,
 };
 pub use windows::Windows;
+pub use wordpiece::WordPiece;
 
 use flate2::read::GzDecoder;
 use sha2::{Digest, Sha256};
