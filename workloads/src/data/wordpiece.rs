@@ -191,27 +191,22 @@ impl WordPiece {
 
     /// The tokens of `text` between the start and the end token.
     pub fn encode(&self, text: &str) -> Vec<i32> {
+        self.encode_within(text, usize::MAX)
+    }
+
+    /// The same in at most `length` tokens (2 at least): the last ones of the text are cut away.
+    pub fn encode_within(&self, text: &str, length: usize) -> Vec<i32> {
+        let most = length.max(2) - 1;
         let mut tokens = vec![self.start];
         let mut rest = text;
         while let Some((at, length, id)) = self.next_special(rest) {
-            self.plain(&rest[..at], &mut tokens);
+            self.plain(&rest[..at], most, &mut tokens);
             tokens.push(id);
             rest = &rest[at + length..];
         }
-        self.plain(rest, &mut tokens);
+        self.plain(rest, most, &mut tokens);
+        tokens.truncate(most);
         tokens.push(self.end);
-        tokens
-    }
-
-    /// The same in at most `length` tokens: the last ones of the text are cut away.
-    pub fn encode_within(&self, text: &str, length: usize) -> Vec<i32> {
-        let mut tokens = self.encode(text);
-        if tokens.len() > length {
-            tokens.truncate(length);
-            if let Some(last) = tokens.last_mut() {
-                *last = self.end;
-            }
-        }
         tokens
     }
 
@@ -224,8 +219,29 @@ impl WordPiece {
         found.min_by_key(|(at, length, _)| (*at, usize::MAX - length))
     }
 
-    /// Text without special tokens.
-    fn plain(&self, text: &str, tokens: &mut Vec<i32>) {
+    /// Text without special tokens, until there are `most` tokens.
+    fn plain(&self, text: &str, most: usize, tokens: &mut Vec<i32>) {
+        for run in text.split(is_space) {
+            if tokens.len() >= most {
+                return;
+            }
+            for run in self.normal(run).split_whitespace() {
+                let mut from = 0;
+                for mark in self.punctuation.find_iter(run) {
+                    self.word(&run[from..mark.start()], tokens);
+                    self.word(mark.as_str(), tokens);
+                    from = mark.end();
+                }
+                self.word(&run[from..], tokens);
+            }
+        }
+    }
+
+    /// Without controls and accents, in small letters, with spaces around Chinese characters.
+    fn normal(&self, text: &str) -> String {
+        if text.bytes().all(|b| b.is_ascii_graphic()) {
+            return text.to_ascii_lowercase();
+        }
         let clean = self.controls.replace_all(text, "");
         let mut spaced = String::with_capacity(clean.len());
         for c in clean.chars() {
@@ -237,17 +253,8 @@ impl WordPiece {
         }
         let decomposed: String = spaced.nfd().collect();
         let bare = self.marks.replace_all(&decomposed, "");
-        // Letter by letter: of a whole text, the last sigma of a word would become another one.
-        let lower: String = bare.chars().flat_map(char::to_lowercase).collect();
-        for run in lower.split_whitespace() {
-            let mut from = 0;
-            for mark in self.punctuation.find_iter(run) {
-                self.word(&run[from..mark.start()], tokens);
-                self.word(mark.as_str(), tokens);
-                from = mark.end();
-            }
-            self.word(&run[from..], tokens);
-        }
+        // Letter by letter: of a whole word, a sigma at its end would become another one.
+        bare.chars().flat_map(char::to_lowercase).collect()
     }
 
     fn word(&self, word: &str, tokens: &mut Vec<i32>) {
@@ -272,6 +279,11 @@ impl WordPiece {
             (known, rest) = (&self.rest, behind);
         }
     }
+}
+
+/// White space that is not a control character; those are dropped, and what they part is one word.
+fn is_space(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r') || c.is_whitespace() && !c.is_control()
 }
 
 /// The ideographs of the CJK blocks, as BERT lists them.
