@@ -20,6 +20,8 @@ pub mod modular_gpt;
 pub mod mri_unet;
 pub mod pcba_gnn;
 pub mod pretrained;
+pub mod published;
+pub mod sentiment_encoder;
 pub mod sequence_to_sequence;
 pub mod shakespeare_gpt;
 pub mod speech_conformer;
@@ -63,6 +65,8 @@ pub const TABLE: &[&dyn Members] = &[
     &sequence_to_sequence::LAPTOP,
     &sequence_to_sequence::WORKSTATION,
     &sequence_to_sequence::ALGOPERF,
+    &sentiment_encoder::REVIEWS,
+    &sentiment_encoder::SENTENCES,
 ];
 
 /// Names of all workloads of this crate, in the table's order.

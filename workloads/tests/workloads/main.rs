@@ -3,6 +3,7 @@
 
 mod click_through;
 mod common;
+mod encoder;
 mod fetched;
 mod gradients;
 mod held_out;

@@ -288,8 +288,16 @@ impl Fetched {
         archive: &str,
         path: &str,
     ) -> Result<Vec<u8>, WorkloadError> {
-        let whole = self.path(workload, archive)?;
-        archive::member(&whole, path).map_err(|e| e.of(workload))
+        self.content(archive, path).map_err(|e| e.of(workload))
+    }
+
+    /// The same where no workload is at hand to name.
+    ///
+    /// # Errors
+    /// Those of [`Self::check`], and [`FetchError::Content`].
+    pub fn content(&self, archive: &str, path: &str) -> Result<Vec<u8>, FetchError> {
+        let whole = self.check(self.package(archive)?, &cache())?;
+        archive::member(&whole, path)
     }
 
     /// The files in `archive` whose path `accept` takes, in the archive's order.
