@@ -97,6 +97,7 @@ pub(crate) fn fashion() -> VitConfig {
         layers: 3,
         feed_forward: 128,
         classes: Fashion::CLASSES,
+        tasks: 1,
         activation: Activation::Gelu,
         norm: NormPlace::Pre,
         gated: false,

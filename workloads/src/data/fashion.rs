@@ -45,9 +45,14 @@ impl Fashion {
         Ok(ImageSplits::new(splits, &[1, Self::SIDE, Self::SIDE]))
     }
 
-    /// Opens the images of these classes, normalised as all of them are.
-    pub fn open_classes(workload: &str, classes: &[u8]) -> Result<ImageSplits, WorkloadError> {
-        Ok(Self::open(workload)?.of_classes(classes))
+    /// Opens the images of [`Self::UPPER`] (task 1) or of [`Self::OTHERS`] (task 0), normalised as all of
+    /// them are; a label is a class's place in that list.
+    pub fn open_half(workload: &str, upper: bool) -> Result<ImageSplits, WorkloadError> {
+        let all = Self::open(workload)?;
+        Ok(match upper {
+            true => all.of_classes(&Self::UPPER, 1),
+            false => all.of_classes(&Self::OTHERS, 0),
+        })
     }
 }
 
@@ -111,17 +116,15 @@ mod tests {
 
     #[test]
     fn two_halves_of_the_classes_are_all_images() {
-        let [upper, others] = [Fashion::UPPER, Fashion::OTHERS]
-            .map(|classes| Fashion::open_classes("test", &classes).unwrap());
         let all = Fashion::open("test").unwrap();
-        for half in [&upper, &others] {
+        let mut images: Vec<(u8, &[u8])> = Vec::new();
+        let halves = [(true, Fashion::UPPER), (false, Fashion::OTHERS)]
+            .map(|(upper, classes)| (Fashion::open_half("test", upper).unwrap(), classes));
+        for (half, classes) in &halves {
             let sizes = [&half.train, &half.validation, &half.test].map(|s| s.labels().len());
             assert_eq!(sizes, Fashion::HALF_SIZES);
-        }
-        let mut images: Vec<(u8, &[u8])> = Vec::new();
-        for half in [&upper, &others] {
             let labels = half.test.labels().iter().enumerate();
-            images.extend(labels.map(|(i, label)| (*label, half.test.raw(i))));
+            images.extend(labels.map(|(i, l)| (classes[usize::from(*l)], half.test.raw(i))));
         }
         let labels = all.test.labels().iter().enumerate();
         let mut wanted: Vec<(u8, &[u8])> = labels.map(|(i, l)| (*l, all.test.raw(i))).collect();

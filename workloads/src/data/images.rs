@@ -5,7 +5,7 @@ use velodrome_harness::contract::{Dataset, HostBatch, HostField, HostValues, Spl
 use velodrome_harness::seed::mix;
 
 /// One split of labelled images. Gives the fields `image` (real, `[examples, ...shape]`) and
-/// `label` (integer, `[examples]`).
+/// `label` (integer, `[examples]`), and `task` (integer, `[examples]`) where it is one of several.
 #[derive(Debug, Clone)]
 pub struct Images {
     pixels: Vec<u8>,
@@ -15,6 +15,8 @@ pub struct Images {
     scale: Arc<[[f32; 256]]>,
     /// Pixels by which a drawn image is moved at most; `None` without augmentation.
     shift: Option<usize>,
+    /// Number of the task that the images belong to, given as the field `task`; `None` without it.
+    task: Option<i32>,
 }
 
 impl Images {
@@ -35,16 +37,17 @@ impl Images {
         &self.labels
     }
 
-    fn of_classes(self, classes: &[u8]) -> Self {
+    fn of_classes(self, classes: &[u8], task: i32) -> Self {
         let mut kept = Self {
             pixels: Vec::new(),
             labels: Vec::new(),
+            task: Some(task),
             ..self.clone()
         };
         for (index, label) in self.labels.iter().enumerate() {
-            if classes.contains(label) {
+            if let Some(place) = classes.iter().position(|class| class == label) {
                 kept.pixels.extend(self.raw(index));
-                kept.labels.push(*label);
+                kept.labels.push(place as u8);
             }
         }
         kept
@@ -104,7 +107,15 @@ impl Images {
         let examples = labels.len();
         let mut shape = vec![examples];
         shape.extend(&self.shape);
-        labelled(pixels, shape, labels)
+        let mut batch = labelled(pixels, shape, labels);
+        if let Some(task) = self.task {
+            batch.fields.push(HostField {
+                name: "task",
+                shape: vec![examples],
+                values: HostValues::Int(vec![task; examples]),
+            });
+        }
+        batch
     }
 }
 
@@ -179,6 +190,7 @@ impl ImageSplits {
             shape: shape.to_vec(),
             scale: scale.clone(),
             shift: None,
+            task: None,
         });
         Self {
             train,
@@ -194,9 +206,10 @@ impl ImageSplits {
         self
     }
 
-    /// The images of these classes alone, with the same labels and normalisation.
-    pub(crate) fn of_classes(self, classes: &[u8]) -> Self {
-        let only = |images: Images| images.of_classes(classes);
+    /// The images of these classes alone, normalised as all of them, with a class's place among these as
+    /// its label, and the number of the task that they make up.
+    pub(crate) fn of_classes(self, classes: &[u8], task: i32) -> Self {
+        let only = |images: Images| images.of_classes(classes, task);
         Self {
             train: only(self.train),
             validation: only(self.validation),

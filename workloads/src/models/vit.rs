@@ -42,8 +42,11 @@ pub struct VitConfig {
     pub layers: usize,
     /// Hidden width of the feed-forward parts.
     pub feed_forward: usize,
-    /// Classes.
+    /// Classes of a task.
     pub classes: usize,
+    /// Tasks, each with outputs of its own. With more than one the field `task` says which one an example
+    /// belongs to.
+    pub tasks: usize,
     /// Activation of the feed-forward parts.
     pub activation: Activation,
     /// Where the norms of the blocks stand.
@@ -76,7 +79,7 @@ impl VitConfig {
             + final_norm
             + pool
             + (d + 1) * d
-            + (d + 1) * self.classes
+            + (d + 1) * self.tasks * self.classes
     }
 
     /// The fixed positions of the patches, `[patches, width]`: sines and cosines of the column, then
@@ -295,6 +298,7 @@ pub struct Vit {
     positions: Arc<[f32]>,
     #[module(skip)]
     shape: [usize; 3],
+    tasks: usize,
     dropout: f64,
 }
 
@@ -327,11 +331,12 @@ impl Vit {
             final_norm: (config.norm == NormPlace::Pre).then(|| layer_norm(d, device)),
             pool: (config.pool == Pool::Attention).then(|| Probe::new(config, device)),
             representation,
-            head: LinearConfig::new(d, config.classes)
+            head: LinearConfig::new(d, config.tasks * config.classes)
                 .with_initializer(Initializer::Zeros)
                 .init(device),
             positions: config.positions(),
             shape: [config.channels, config.side, config.side],
+            tasks: config.tasks,
             dropout: config.dropout,
         })
     }
@@ -379,7 +384,22 @@ impl Vit {
             None => x.mean_dim(1).reshape([examples, width]),
         };
         let x = tanh(apply_linear(&self.representation, x));
-        Ok((apply_linear(&self.head, x), batch.int("label")?))
+        let logits = self.of_task(apply_linear(&self.head, x), batch)?;
+        Ok((logits, batch.int("label")?))
+    }
+
+    /// The outputs of each example's task.
+    fn of_task(&self, logits: Tensor<2>, batch: &Batch) -> Result<Tensor<2>, ModelError> {
+        if self.tasks < 2 {
+            return Ok(logits);
+        }
+        let [examples, all] = logits.dims();
+        let classes = all / self.tasks;
+        let task = batch.int::<1>("task")?.reshape([examples, 1, 1]);
+        let chosen = logits
+            .reshape([examples, self.tasks, classes])
+            .gather(1, task.repeat_dim(2, classes));
+        Ok(chosen.reshape([examples, classes]))
     }
 }
 

@@ -19,25 +19,34 @@ fn noise(seed: u64, n: usize) -> Vec<f32> {
         .collect()
 }
 
-fn images(shape: [usize; 3], labels: &[i32]) -> Batch {
+/// The fields of images with these labels.
+fn pictures(shape: [usize; 3], labels: &[i32]) -> Vec<HostField> {
     let shape = [labels.len(), shape[0], shape[1], shape[2]];
+    vec![
+        HostField {
+            name: "image",
+            shape: shape.to_vec(),
+            values: HostValues::Float(noise(1000, shape.iter().product())),
+        },
+        HostField {
+            name: "label",
+            shape: vec![labels.len()],
+            values: HostValues::Int(labels.to_vec()),
+        },
+    ]
+}
+
+fn batch(fields: Vec<HostField>, examples: usize) -> Batch {
     let host = HostBatch {
-        fields: vec![
-            HostField {
-                name: "image",
-                shape: shape.to_vec(),
-                values: HostValues::Float(noise(1000, shape.iter().product())),
-            },
-            HostField {
-                name: "label",
-                shape: vec![labels.len()],
-                values: HostValues::Int(labels.to_vec()),
-            },
-        ],
-        examples: labels.len(),
-        units: labels.len(),
+        fields,
+        examples,
+        units: examples,
     };
-    Batch::from_host(host, (0..labels.len()).collect(), &training_device())
+    Batch::from_host(host, (0..examples).collect(), &training_device())
+}
+
+fn images(shape: [usize; 3], labels: &[i32]) -> Batch {
+    batch(pictures(shape, labels), labels.len())
 }
 
 /// Fills parameter `k` with `scale * noise(k)`; scales of norms with `1 + 0.3 * noise(k)`.
@@ -87,6 +96,7 @@ fn tiny_vit() -> VitConfig {
         layers: 2,
         feed_forward: 24,
         classes: 5,
+        tasks: 1,
         activation: Activation::GeluTanh,
         norm: NormPlace::Pre,
         gated: false,
@@ -449,5 +459,50 @@ fn sizes_that_do_not_go_together_are_refused() {
     ] {
         let error = Vit::new(&config, &device).err().unwrap().to_string();
         assert!(error.contains(field), "{error}");
+    }
+}
+
+/// Each task has outputs of its own: what one learns does not touch the other's.
+#[test]
+fn a_task_s_gradient_leaves_the_other_s_outputs_alone() {
+    let _lock = lock();
+    let device = training_device();
+    device.seed(7);
+    let config = VitConfig {
+        classes: 3,
+        tasks: 2,
+        ..tiny_vit()
+    };
+    let mut model = Trained::new(Vit::new(&config, &device).unwrap());
+    let count: usize = model.params().iter().map(|p| p.len()).sum();
+    assert_eq!(count, config.parameters());
+    let mut fields = pictures([3, 12, 12], &[0, 2, 1]);
+    fields.push(HostField {
+        name: "task",
+        shape: vec![3],
+        values: HostValues::Int(vec![1; 3]),
+    });
+    let batch = batch(fields, 3);
+    let output = model.pass(&batch, &PassOptions::default()).unwrap();
+    // The head starts at zero: every one of the three classes is as likely.
+    let losses: Vec<f32> = output.losses.into_data().try_to_vec().unwrap();
+    assert!(
+        losses.iter().all(|l| (l - 3f32.ln()).abs() < 1e-6),
+        "{losses:?}"
+    );
+    let head = model
+        .params()
+        .iter()
+        .find(|p| p.kind == ParamKind::Head)
+        .unwrap();
+    let slope: Vec<f32> = output
+        .gradients
+        .get(head)
+        .unwrap()
+        .into_data()
+        .try_to_vec()
+        .unwrap();
+    for (place, g) in slope.iter().enumerate() {
+        assert_eq!(*g != 0.0, place % 6 >= 3, "{place}: {g}");
     }
 }
