@@ -11,7 +11,6 @@ name = "tuning"
 workloads = ["moby_gpt", "moby_gpt_lean"]
 submissions = ["full_finetuning", "lora", "ia3"]
 studies = 1
-without_target = true
 
 [overrides.moby_gpt]
 budget_work = 64
@@ -67,7 +66,7 @@ fn an_adapter_does_not_race_from_random_weights() {
     let text =
         "name = \"wrong\"\nworkloads = [\"digits_mlp\"]\nsubmissions = [\"adamw\", \"lora\"]\n";
     let suite = suite(dir.path(), text);
-    let (_, error, code) = finish(velodrome().arg("plan").arg(&suite));
+    let (_, error, code) = finish(velodrome().args(["run", "--dry-run"]).arg(&suite));
     assert_eq!(code, 2, "{error}");
     assert!(
         error.contains("`lora` fine-tunes, but `digits_mlp` begins from random weights"),
@@ -84,7 +83,6 @@ name = "kept"
 workloads = ["moby_gpt"]
 submissions = ["dora", "pissa"]
 studies = 1
-without_target = true
 
 [limits]
 keep_weights = true

@@ -50,7 +50,7 @@ pub const RECIPE: Recipe = Recipe {
 /// The weights that the recipe gave.
 pub const WEIGHTS: Embedded = Embedded::new(
     "fashion_others_vit.bf16.gz",
-    "329486bb6fde2fc01fae5e4557c81f02d01a093499bff42ca647303722aee8c0",
+    "2c194c75c7c48846dd52a695b555455400a6d051f3a71416189c622bb9221d96",
     include_bytes!("../data/fashion_others_vit.bf16.gz"),
 );
 

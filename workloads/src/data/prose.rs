@@ -71,20 +71,17 @@ impl From<Prose> for Splits {
 
 #[cfg(test)]
 mod tests {
-    use crate::data::{MobyDick, Shakespeare};
+    use crate::data::{MobyDick, Prose, Shakespeare};
     use velodrome_harness::contract::{Dataset, HostValues};
 
     #[test]
     fn the_ranges_cover_the_text_without_overlap() {
-        for (prose, sizes) in [
-            (MobyDick::open("test").unwrap(), MobyDick::SPLIT_SIZES),
-            (
-                Shakespeare::open_bytes("test").unwrap(),
-                Shakespeare::SPLIT_SIZES,
-            ),
-        ] {
-            let found = [&prose.train, &prose.validation, &prose.test].map(|w| w.len());
-            assert_eq!(found, sizes);
+        let moby = MobyDick::open("test").unwrap();
+        let sizes = [&moby.train, &moby.validation, &moby.test].map(|w| w.len());
+        assert_eq!(sizes, MobyDick::SPLIT_SIZES);
+        for prose in [moby, Shakespeare::open_bytes("test").unwrap()] {
+            let held_out = [&prose.validation, &prose.test].map(|w| w.len());
+            assert_eq!(held_out, [Prose::HELD_OUT; 2]);
             let end = |w: &crate::data::Windows| w.range(w.len() - 1).end;
             assert!(end(&prose.train) <= prose.validation.range(0).start);
             assert!(end(&prose.validation) <= prose.test.range(0).start);
