@@ -23,10 +23,6 @@ use velodrome::submissions::fused::Fused;
 use velodrome::submissions::optimizers::adamw::AdamW;
 use velodrome::workloads::models::{EncoderConfig, TextClassifier, TextClassifierConfig};
 
-/// The allocator of the command.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const EXAMPLES: usize = 16;
 const TOKENS: usize = 64;
 const RANK: usize = 8;

@@ -127,6 +127,7 @@ fn harness(workload: &dyn Workload, registry: &Registry, steps: usize, dir: &Pat
         device: Device::flex(),
         dir,
         checkpoint_seconds: f64::INFINITY,
+        keep_weights: false,
         time: Arc::new(SystemTime::since(Instant::now())),
     };
     let mut emit = |_| {};

@@ -62,7 +62,9 @@ pub use dylora::Active;
 pub use error::MethodError;
 pub use layout::{Factor, Shape};
 pub use options::Options;
-pub use rider::{FINETUNE, Race, Rider, Site, Started, adapt, freeze, rates, something_trains};
+pub use rider::{
+    FINETUNE, Race, Rider, Site, Started, WithOptions, adapt, freeze, rates, something_trains,
+};
 pub use table::{Begins, Entry, METHODS, entry};
 
 use burn::tensor::Tensor;

@@ -114,7 +114,7 @@ impl Rider {
         &self,
         trainee: &mut Trainee,
         context: &StartContext,
-    ) -> Result<Vec<(Started, Map<String, Value>)>, SubmissionError> {
+    ) -> Result<Vec<WithOptions>, SubmissionError> {
         let size = match self.race.size {
             (_, []) => 0,
             (name, _) => whole(&context.point, name)?,
@@ -196,6 +196,9 @@ pub struct Started {
     /// The adapter.
     pub adapted: Adapted,
 }
+
+/// An adapter as it starts, with its method's options.
+pub type WithOptions = (Started, Map<String, Value>);
 
 /// Description of a submission that fine-tunes; a file fills in the rest.
 pub const FINETUNE: Description = Description {
