@@ -12,7 +12,7 @@ use velodrome_harness::registry::Registry;
 fn race(track: Track) -> (&'static str, u64) {
     match track {
         Track::Pretrain => ("digits_mlp", 8),
-        Track::Finetune => ("garments_vit", 2),
+        Track::Finetune => ("garments_vit", 4),
     }
 }
 
