@@ -21,7 +21,12 @@ fn failed(command: &mut Command, name: &str) -> (Vec<String>, String) {
 
 #[test]
 fn built_in_riders_of_either_ruleset_pass() {
-    for name in ["bitfit", "adamw", "schedule_free_adamw", "nadamw_sequential"] {
+    for name in [
+        "bitfit",
+        "adamw",
+        "schedule_free_adamw",
+        "nadamw_sequential",
+    ] {
         let (failed, out) = failed(&mut velodrome(), name);
         assert!(failed.is_empty(), "{out}");
     }
