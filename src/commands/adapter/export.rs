@@ -8,14 +8,13 @@ use burn::tensor::Tensor;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use velodrome_harness::contract::{
-    Hints, Model, ParamKind, Point, Ruleset, StartContext, Trainee, Workload,
-};
+use velodrome_harness::contract::{Hints, Model, Point, Ruleset, StartContext, Trainee, Workload};
 use velodrome_harness::race::device;
 use velodrome_harness::race::trial::WEIGHTS;
 use velodrome_harness::registry::Registry;
 use velodrome_results::TrialRecord;
 use velodrome_submissions::adapters::interchange::{Bound, Config, Layer, write};
+use velodrome_submissions::adapters::selection::heads;
 use velodrome_submissions::adapters::{MethodError, Rider, Started, entry};
 
 /// The file of the model's own weights in the written folder.
@@ -54,11 +53,9 @@ pub(super) fn execute(
         .ok_or_else(|| unknown("is a method that Hugging Face PEFT does not have"))?;
     let mut bound = Bound::of(rider.entry(), trained.layers);
     let mut saved = BTreeSet::new();
+    let mut values = tensors(trained.model.as_ref(), &kept).held;
     for name in &trained.head {
-        let whole = names.get(*name).and_then(|name| {
-            let stored = tensors(trained.model.as_ref(), &kept).held.remove(name)?;
-            Some((name.clone(), stored))
-        });
+        let whole = names.get(*name).and_then(|name| values.remove_entry(name));
         if let Some((name, stored)) = whole {
             saved.extend(name.rsplit_once('.').map(|(module, _)| module.to_string()));
             bound.replaced.insert(name, stored);
@@ -146,8 +143,7 @@ fn retrace(
         };
         layers.insert(module, layer);
     }
-    let heads = own.iter().filter(|p| p.kind == ParamKind::Head);
-    let heads: BTreeSet<usize> = heads.map(|p| p.layer).collect();
+    let heads = heads(&own);
     let head = own
         .iter()
         .filter(|p| workload.new_head() && heads.contains(&p.layer));
