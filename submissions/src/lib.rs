@@ -48,9 +48,14 @@ use compression::adamw_8bit::AdamW8bitSubmission;
 use compression::lion_8bit::Lion8bitSubmission;
 use compression::momentum_8bit::Momentum8bitSubmission;
 use fine_tuning::adalora::AdaLoraSubmission;
+use fine_tuning::compacter::COMPACTER;
+use fine_tuning::diffora::DiffoRa;
+use fine_tuning::eva::Eva;
 use fine_tuning::half_finetuning::HalfFinetuning;
 use fine_tuning::houlsby::HOULSBY;
+use fine_tuning::iaa::IAA;
 use fine_tuning::lora_plus::LoraPlus;
+use fine_tuning::mosa::MOSA;
 use fine_tuning::parallel_adapter::PARALLEL_ADAPTER;
 use fine_tuning::pfeiffer::PFEIFFER;
 use fine_tuning::selections::Choosing;
@@ -118,9 +123,14 @@ pub fn fine_tuning() -> Vec<Arc<dyn Submission>> {
         Arc::new(Choosing::ln_tuning()),
         Arc::new(LoraPlus),
         Arc::new(AdaLoraSubmission),
+        Arc::new(Eva),
+        Arc::new(DiffoRa),
         Arc::new(HOULSBY),
         Arc::new(PFEIFFER),
         Arc::new(PARALLEL_ADAPTER),
+        Arc::new(COMPACTER),
+        Arc::new(MOSA),
+        Arc::new(IAA),
     ];
     let riders = METHODS.iter().filter_map(Rider::of);
     all.extend(riders.map(|r| Arc::new(r) as Arc<dyn Submission>));

@@ -4,7 +4,8 @@ use crate::common::pass_options;
 use crate::schedules::{Schedule, WarmupCosine};
 use burn::optim::ModuleOptimizer;
 use velodrome_harness::contract::{
-    Algorithm, Batch, PassOptions, StartContext, State, StepContext, SubmissionError, Trainee,
+    Algorithm, Batch, ParamInfo, PassOptions, StartContext, State, StepContext, SubmissionError,
+    Trainee,
 };
 
 /// Name of the optimizer's entry in the saved state.
@@ -17,6 +18,7 @@ pub struct ScheduledOptimizer {
     schedule: Box<dyn Schedule>,
     options: PassOptions,
     clip_norm: Option<f64>,
+    shared: Vec<Vec<ParamInfo>>,
 }
 
 impl ScheduledOptimizer {
@@ -28,6 +30,7 @@ impl ScheduledOptimizer {
             schedule: Box::new(schedule),
             options: PassOptions::default(),
             clip_norm: None,
+            shared: Vec::new(),
         }
     }
 
@@ -68,6 +71,13 @@ impl ScheduledOptimizer {
         self.clip_norm = Some(max_norm);
         self
     }
+
+    /// Makes each group of parameters, which must have the same values and the same kind of update, one:
+    /// every member gets the sum of the group's gradients, so that they stay equal.
+    pub fn with_shared(mut self, groups: Vec<Vec<ParamInfo>>) -> Self {
+        self.shared = groups;
+        self
+    }
 }
 
 impl Algorithm for ScheduledOptimizer {
@@ -78,6 +88,14 @@ impl Algorithm for ScheduledOptimizer {
         context: &StepContext,
     ) -> Result<(), SubmissionError> {
         let mut gradients = trainee.gradients(batch, &self.options)?.gradients;
+        for group in &self.shared {
+            let parts = group.iter().filter_map(|p| gradients.get(p));
+            if let Some(sum) = parts.reduce(|a, b| a + b) {
+                for param in group {
+                    gradients.set(param, sum.clone());
+                }
+            }
+        }
         if let Some(max_norm) = self.clip_norm {
             gradients.clip_global_norm(max_norm);
         }

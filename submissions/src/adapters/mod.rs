@@ -63,7 +63,8 @@ pub use error::MethodError;
 pub use layout::{Factor, Shape};
 pub use options::Options;
 pub use rider::{
-    FINETUNE, Race, Rider, Site, Started, WithOptions, adapt, freeze, rates, something_trains,
+    FINETUNE, Race, Rider, Site, Started, WithOptions, adapt, drawing, factors, freeze, rates,
+    something_trains,
 };
 pub use table::{Begins, Entry, METHODS, entry};
 
@@ -373,7 +374,7 @@ impl Adapted {
 }
 
 /// A constant where `other` is: in its graph, if it has one.
-fn beside(constant: &Tensor<2>, other: &Tensor<2>) -> Tensor<2> {
+pub(crate) fn beside(constant: &Tensor<2>, other: &Tensor<2>) -> Tensor<2> {
     let (graph, has_one) = (
         other.device().is_autodiff(),
         constant.device().is_autodiff(),

@@ -182,10 +182,7 @@ impl Submission for Rider {
         let drawn: Vec<Drawn> = methods.filter_map(|m| m.drawn()).collect();
         let optimizer = Fused(AdamW::from_point(&context.point)?);
         let inner = ScheduledOptimizer::cosine(optimizer, context)?;
-        Ok(match drawn.is_empty() {
-            true => inner,
-            false => Box::new(Drawing { inner, drawn }),
-        })
+        Ok(drawing(inner, drawn))
     }
 }
 
@@ -279,6 +276,23 @@ pub fn something_trains(trainee: &Trainee) -> Result<(), SubmissionError> {
 pub fn freeze(trainee: &mut Trainee, keep: impl Fn(&ParamInfo) -> bool) {
     let (heads, new_head) = (heads(&trainee.params()), trainee.new_head());
     trainee.set_trainable(|p| p.trainable && (keep(p) || new_head && heads.contains(&p.layer)));
+}
+
+/// The factors of the attached adapters, in the order of the parameters that they belong to: what was not
+/// there before.
+pub fn factors(params: &[ParamInfo]) -> Vec<ParamInfo> {
+    let factors = params
+        .iter()
+        .filter(|p| p.trainable && p.kind == ParamKind::Other);
+    factors.cloned().collect()
+}
+
+/// `inner`, with what each step draws.
+pub fn drawing(inner: Box<dyn Algorithm>, drawn: Vec<Drawn>) -> Box<dyn Algorithm> {
+    match drawn.is_empty() {
+        true => inner,
+        false => Box::new(Drawing { inner, drawn }),
+    }
 }
 
 /// An algorithm whose method draws a number in every step.

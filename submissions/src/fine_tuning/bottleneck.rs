@@ -1,8 +1,8 @@
-//! Small networks beside or behind a block's layers: what `houlsby`, `pfeiffer`, `parallel_adapter` and
-//! `compacter` have in common.
+//! Small networks beside or behind a block's layers: what `houlsby`, `pfeiffer`, `parallel_adapter`,
+//! `compacter`, `mosa` and `iaa` have in common.
 //!
 //! A branch goes down to `rank` features, through an activation, and up again. It follows a layer's output
-//! (`y + branch(y)`), or runs beside the feed-forward part (`F(x) + s branch(x)`); it is no change of a
+//! (`y + branch(y)`), or runs beside a part of the block (`F(x) + s branch(x)`); it is no change of a
 //! weight, and cannot be merged.
 //!
 //! Where a block ends is read off the shapes of its hidden matrices, in order: the first that widens begins
@@ -16,14 +16,17 @@
 //! # State
 //! 8 bytes for each trained element.
 
-use crate::adapters::{Draw, FINETUNE, Race, freeze, rates, something_trains};
+use crate::adapters::{
+    Draw, Drawn, FINETUNE, Race, drawing, factors, freeze, rates, something_trains,
+};
 use crate::common::whole;
 use crate::flat::bytes_per_entry;
 use crate::fused::Fused;
 use crate::optimizers::adamw::AdamW;
 use crate::scheduled::ScheduledOptimizer;
+use crate::schedules::WarmupCosine;
 use burn::tensor::{Device, Tensor};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use velodrome_harness::contract::{
     Adapter, Algorithm, Description, ParamInfo, ParamKind, Point, SearchSpace, StartContext,
@@ -31,20 +34,46 @@ use velodrome_harness::contract::{
 };
 
 /// A small network: `[rows, width]` to `[rows, width]`.
-pub(super) type Branch = fn(Tensor<2>, &[Tensor<2>]) -> Tensor<2>;
+pub(super) type Branch = dyn Fn(Tensor<2>, &[Tensor<2>]) -> Tensor<2> + Send + Sync;
 
-/// The factors of a branch for features of a width, through so many.
-pub(super) type Factors = fn(usize, usize, &mut Draw, &Device) -> Vec<Tensor<2>>;
+/// A branch as it starts.
+pub(super) struct Made {
+    /// What it trains.
+    pub(super) factors: Vec<Tensor<2>>,
+    /// What it computes.
+    pub(super) branch: Arc<Branch>,
+    /// What each step draws for it.
+    pub(super) drawn: Option<Drawn>,
+}
+
+impl Made {
+    /// A branch that draws nothing.
+    pub(super) fn new(
+        factors: Vec<Tensor<2>>,
+        branch: impl Fn(Tensor<2>, &[Tensor<2>]) -> Tensor<2> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            factors,
+            branch: Arc::new(branch),
+            drawn: None,
+        }
+    }
+}
+
+/// Makes a branch for features of a width, through so many.
+pub(super) type Make = fn(usize, usize, &mut Draw, &Device) -> Made;
 
 /// Where branches stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Place {
     /// Behind the attention and behind the feed-forward part.
     BehindBoth,
     /// Behind the feed-forward part.
     BehindLast,
     /// Beside the feed-forward part, times this.
-    Beside(u32),
+    Beside(f64),
+    /// Behind the feed-forward part, and a second one beside the whole block.
+    InsideAndAside,
 }
 
 /// A kind of branches as a submission.
@@ -54,13 +83,32 @@ pub struct Bottleneck {
     pub(super) paper: &'static str,
     pub(super) reference: &'static str,
     pub(super) place: Place,
-    pub(super) factors: Factors,
-    pub(super) branch: Branch,
+    pub(super) make: Make,
+    /// Whether the first factor of all branches is one.
+    pub(super) shared: bool,
+    /// Whether the norms of the model train too.
+    pub(super) norms: bool,
+}
+
+impl Bottleneck {
+    /// One without shared factors and with frozen norms; a file fills in the rest.
+    pub(super) const PLAIN: Self = Self {
+        name: "",
+        summary: "",
+        paper: "",
+        reference: "",
+        place: Place::BehindLast,
+        make: |_, _, _, _| Made::new(Vec::new(), |x, _| x),
+        shared: false,
+        norms: false,
+    };
 }
 
 /// A block's layers, as places among the parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Block {
+    /// Its first layer.
+    begin: usize,
     /// The end of the attention.
     attention: Option<usize>,
     /// The beginning of the feed-forward part.
@@ -82,10 +130,11 @@ fn blocks(params: &[ParamInfo]) -> Vec<Block> {
         }
     }
     let parts = members.values().filter_map(|members| {
-        let last = members.last()?.index;
+        let (begin, last) = (members.first()?.index, members.last()?.index);
         let widens = members.iter().position(|p| p.shape[1] > p.shape[0]);
         let attention = widens.and_then(|at| members.get(at.checked_sub(1)?));
         Some(Block {
+            begin,
             attention: attention.map(|p| p.index),
             first: widens
                 .and_then(|at| members.get(at))
@@ -105,34 +154,60 @@ fn layer(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> 
     }
 }
 
-/// A branch behind a layer.
-fn behind(factors: Vec<Tensor<2>>, branch: Branch) -> Adapter {
-    Adapter::new(factors, |weight, _| weight).with_activations(move |x, weight, bias, factors| {
-        let y = layer(x, weight, bias);
-        y.clone() + branch(y, factors)
-    })
-}
+/// Keeps the input of one layer for another one.
+type Note = Arc<Mutex<Option<Tensor<2>>>>;
 
-/// A layer that keeps its input for [`added`].
-fn noted(note: Arc<Mutex<Option<Tensor<2>>>>) -> Adapter {
+/// A layer that keeps its input for [`Branches::around`].
+fn noted(note: Note) -> Adapter {
     Adapter::new(Vec::new(), |weight, _| weight).with_activations(move |x, weight, bias, _| {
         *note.lock().unwrap_or_else(PoisonError::into_inner) = Some(x.clone());
         layer(x, weight, bias)
     })
 }
 
-/// A layer to whose output the branch of the noted input (or of its own) is added.
-fn added(
+/// The branches of one layer.
+#[derive(Default)]
+struct Branches {
     factors: Vec<Tensor<2>>,
-    branch: Branch,
-    scale: f64,
-    note: Arc<Mutex<Option<Tensor<2>>>>,
-) -> Adapter {
-    Adapter::new(factors, |weight, _| weight).with_activations(move |x, weight, bias, factors| {
-        let noted = note.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let source = noted.unwrap_or_else(|| x.clone());
-        layer(x, weight, bias) + branch(source, factors).mul_scalar(scale)
-    })
+    /// What follows the layer, and how many factors it has.
+    behind: Option<(Arc<Branch>, usize)>,
+    /// What is added to the layer's output: a branch of the noted input (or of the layer's own), and its
+    /// scale.
+    beside: Option<(Arc<Branch>, f64, Note)>,
+}
+
+impl Branches {
+    fn behind(mut self, made: Made) -> Self {
+        self.behind = Some((made.branch, made.factors.len()));
+        self.factors.extend(made.factors);
+        self
+    }
+
+    fn beside(mut self, made: Made, scale: f64, note: Note) -> Self {
+        self.beside = Some((made.branch, scale, note));
+        self.factors.extend(made.factors);
+        self
+    }
+
+    /// The layer with its branches.
+    fn around(self) -> Adapter {
+        let (behind, beside) = (self.behind, self.beside);
+        Adapter::new(self.factors, |weight, _| weight).with_activations(
+            move |x, weight, bias, factors| {
+                let mut y = layer(x.clone(), weight, bias);
+                let held = behind.as_ref().map_or(0, |(_, held)| *held);
+                let (inner, outer) = factors.split_at(held.min(factors.len()));
+                if let Some((branch, _)) = &behind {
+                    y = y.clone() + branch(y, inner);
+                }
+                if let Some((branch, scale, note)) = &beside {
+                    let noted = note.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    y = y + branch(noted.unwrap_or(x), outer).mul_scalar(*scale);
+                }
+                y
+            },
+        )
+    }
 }
 
 impl Submission for Bottleneck {
@@ -161,39 +236,80 @@ impl Submission for Bottleneck {
     ) -> Result<Box<dyn Algorithm>, SubmissionError> {
         let size = whole(&context.point, "rank")?;
         let params = trainee.params();
+        let device = trainee.device();
         let mut adapters: BTreeMap<usize, Adapter> = BTreeMap::new();
+        let mut drawn: Vec<Drawn> = Vec::new();
+        let mut one: BTreeMap<[usize; 2], Tensor<2>> = BTreeMap::new();
+        // The first factors of the branches, as places among all factors of the model.
+        let mut firsts: Vec<(usize, [usize; 2])> = Vec::new();
+        let mut count = 0;
         for block in blocks(&params) {
-            let width = |index: usize| params.get(index).map_or(1, |p| p.shape[1]);
-            let device = trainee.device();
-            let factors = |index: usize| {
-                let mut draw = Draw::seeded(context.seed.wrapping_add(index as u64 + 1));
-                (self.factors)(width(index), size.min(width(index)), &mut draw, &device)
+            let mut made = |index: usize, number: u64| {
+                let width = params.get(index).map_or(1, |p| p.shape[1]);
+                let seed = context.seed.wrapping_add(index as u64 + 1);
+                let mut draw = Draw::seeded(seed.wrapping_add(number << 32));
+                let mut made = (self.make)(width, size.min(width), &mut draw, &device);
+                if let (true, Some(first)) = (self.shared, made.factors.first_mut()) {
+                    let shape = first.dims();
+                    *first = one.entry(shape).or_insert_with(|| first.clone()).clone();
+                    firsts.push((count, shape));
+                }
+                count += made.factors.len();
+                drawn.extend(made.drawn.clone());
+                made
             };
-            let last = factors(block.last);
             match self.place {
                 Place::BehindLast => {
-                    adapters.insert(block.last, behind(last, self.branch));
+                    let last = Branches::default().behind(made(block.last, 0));
+                    adapters.insert(block.last, last.around());
                 }
                 Place::BehindBoth => {
-                    adapters.insert(block.last, behind(last, self.branch));
                     if let Some(attention) = block.attention {
-                        adapters.insert(attention, behind(factors(attention), self.branch));
+                        let behind = Branches::default().behind(made(attention, 0));
+                        adapters.insert(attention, behind.around());
                     }
+                    let last = Branches::default().behind(made(block.last, 0));
+                    adapters.insert(block.last, last.around());
                 }
                 Place::Beside(scale) => {
-                    let note = Arc::new(Mutex::new(None));
+                    let note = Note::default();
                     if block.first != block.last {
                         adapters.insert(block.first, noted(note.clone()));
                     }
-                    let scale = f64::from(scale);
-                    adapters.insert(block.last, added(last, self.branch, scale, note));
+                    let last = Branches::default().beside(made(block.last, 0), scale, note);
+                    adapters.insert(block.last, last.around());
+                }
+                Place::InsideAndAside => {
+                    let mut last = Branches::default().behind(made(block.last, 0));
+                    // Around a single layer the two would be the same.
+                    let side = |index: usize, side: usize| params.get(index).map(|p| p.shape[side]);
+                    if block.begin != block.last && side(block.begin, 0) == side(block.last, 1) {
+                        let note = Note::default();
+                        adapters.insert(block.begin, noted(note.clone()));
+                        last = last.beside(made(block.last, 1), 1.0, note);
+                    }
+                    adapters.insert(block.last, last.around());
                 }
             }
         }
-        freeze(trainee, |_| false);
+        let norm = |p: &ParamInfo| matches!(p.kind, ParamKind::NormScale | ParamKind::NormShift);
+        freeze(trainee, |p| self.norms && norm(p));
         trainee.attach(&mut |info, _| adapters.remove(&info.index))?;
         something_trains(trainee)?;
-        ScheduledOptimizer::cosine(Fused(AdamW::from_point(&context.point)?), context)
+        let optimizer = Fused(AdamW::from_point(&context.point)?);
+        let schedule = WarmupCosine::start(context)?;
+        let mut inner = ScheduledOptimizer::racing(optimizer, schedule, context)?;
+        if self.shared {
+            let factors = factors(&trainee.params());
+            let shapes: BTreeSet<[usize; 2]> = firsts.iter().map(|(_, shape)| *shape).collect();
+            let groups = shapes.into_iter().map(|shape| {
+                let same = firsts.iter().filter(|(_, other)| *other == shape);
+                same.filter_map(|(at, _)| factors.get(*at).cloned())
+                    .collect()
+            });
+            inner = inner.with_shared(groups.collect());
+        }
+        Ok(drawing(Box::new(inner), drawn))
     }
 }
 
@@ -212,6 +328,26 @@ pub(super) fn plain(
         draw.normal([rank, width], deviations[1], device),
         Tensor::zeros([1, width], device),
     ]
+}
+
+/// As [`plain`], but the first matrix uniform on `±1/sqrt(width)` and the second zero: nothing at first.
+pub(super) fn beginning(
+    width: usize,
+    rank: usize,
+    draw: &mut Draw,
+    device: &Device,
+) -> Vec<Tensor<2>> {
+    vec![
+        draw.kaiming([width, rank], width, device),
+        Tensor::zeros([1, rank], device),
+        Tensor::zeros([rank, width], device),
+        Tensor::zeros([1, width], device),
+    ]
+}
+
+/// A branch as it starts, with the factors of [`plain`] and this activation.
+pub(super) fn plainly(factors: Vec<Tensor<2>>, activation: fn(Tensor<2>) -> Tensor<2>) -> Made {
+    Made::new(factors, move |x, factors| through(x, factors, activation))
 }
 
 /// A plain branch with this activation.
@@ -247,6 +383,7 @@ mod tests {
         params.push(matrix(5, [8, 32], Some(0)));
         params.push(matrix(6, [32, 8], Some(0)));
         let found = Block {
+            begin: 0,
             attention: Some(3),
             first: 4,
             last: 6,
@@ -254,6 +391,7 @@ mod tests {
         assert_eq!(blocks(&params), [found]);
         let alone = [matrix(0, [8, 8], None), matrix(1, [8, 4], None)];
         let whole = |index| Block {
+            begin: index,
             attention: None,
             first: index,
             last: index,

@@ -6,7 +6,7 @@
 //! Sources: Houlsby et al., "Parameter-Efficient Transfer Learning for NLP", arXiv 1902.00751; AdapterHub's
 //! `DoubleSeqBnConfig`. Norms and head: only a new head trains here; the paper trains norms too.
 
-use super::bottleneck::{Bottleneck, Place, plain, through};
+use super::bottleneck::{Bottleneck, Place, plain, plainly};
 use burn::tensor::activation::silu;
 
 /// The submission.
@@ -16,6 +16,6 @@ pub const HOULSBY: Bottleneck = Bottleneck {
     paper: "arXiv 1902.00751",
     reference: "AdapterHub, DoubleSeqBnConfig",
     place: Place::BehindBoth,
-    factors: |width, rank, draw, device| plain(width, rank, [0.02, 0.02], draw, device),
-    branch: |x, factors| through(x, factors, silu),
+    make: |width, rank, draw, device| plainly(plain(width, rank, [0.02, 0.02], draw, device), silu),
+    ..Bottleneck::PLAIN
 };

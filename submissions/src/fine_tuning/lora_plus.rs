@@ -21,7 +21,7 @@
 
 use crate::adapters::lora::{Lora, Start};
 use crate::adapters::selection::lora_plus;
-use crate::adapters::{Added, FINETUNE, Race, adapt, rates};
+use crate::adapters::{Added, FINETUNE, Race, adapt, factors, rates};
 use crate::common::{positive, whole};
 use crate::flat::bytes_per_entry;
 use crate::fused::{Fused, Now, Number, Rule};
@@ -31,7 +31,7 @@ use burn::optim::ModuleOptimizer;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use velodrome_harness::contract::{
-    Algorithm, Description, ParamInfo, ParamKind, Point, SearchSpace, StartContext, Submission,
+    Algorithm, Description, ParamInfo, Point, SearchSpace, StartContext, Submission,
     SubmissionError, Trainee,
 };
 
@@ -93,13 +93,9 @@ impl Submission for LoraPlus {
                 bias: false,
             })))
         })?;
-        // The factors are the parameters that were not there before, in the adapters' order.
         let rates = started.iter().flat_map(|s| lora_plus(&s.adapted, ratio));
-        let params = trainee.params();
-        let factors = params
-            .iter()
-            .filter(|p| p.trainable && p.kind == ParamKind::Other);
-        let faster = factors.zip(rates).filter(|(_, rate)| *rate != 1.0);
+        let factors = factors(&trainee.params());
+        let faster = factors.iter().zip(rates).filter(|(_, rate)| *rate != 1.0);
         let faster: BTreeSet<usize> = faster.map(|(p, _)| p.index).collect();
         let rule = AdamW::from_point(&context.point)?;
         let factor = ratio;

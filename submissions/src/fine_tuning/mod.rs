@@ -5,9 +5,14 @@
 
 pub mod adalora;
 mod bottleneck;
+pub mod compacter;
+pub mod diffora;
+pub mod eva;
 pub mod half_finetuning;
 pub mod houlsby;
+pub mod iaa;
 pub mod lora_plus;
+pub mod mosa;
 pub mod parallel_adapter;
 pub mod pfeiffer;
 pub mod selections;

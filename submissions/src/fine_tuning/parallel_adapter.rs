@@ -6,8 +6,7 @@
 //! Sources: He et al., "Towards a Unified View of Parameter-Efficient Transfer Learning", arXiv 2110.04366;
 //! AdapterHub's `ParBnConfig`.
 
-use super::bottleneck::{Bottleneck, Place, through};
-use burn::tensor::Tensor;
+use super::bottleneck::{Bottleneck, Place, beginning, plainly};
 use burn::tensor::activation::relu;
 
 /// The submission.
@@ -16,14 +15,7 @@ pub const PARALLEL_ADAPTER: Bottleneck = Bottleneck {
     summary: "Scaled bottlenecks beside the feed-forward part",
     paper: "arXiv 2110.04366",
     reference: "AdapterHub, ParBnConfig",
-    place: Place::Beside(4),
-    factors: |width, rank, draw, device| {
-        vec![
-            draw.kaiming([width, rank], width, device),
-            Tensor::zeros([1, rank], device),
-            Tensor::zeros([rank, width], device),
-            Tensor::zeros([1, width], device),
-        ]
-    },
-    branch: |x, factors| through(x, factors, relu),
+    place: Place::Beside(4.0),
+    make: |width, rank, draw, device| plainly(beginning(width, rank, draw, device), relu),
+    ..Bottleneck::PLAIN
 };

@@ -5,7 +5,7 @@
 //!
 //! Sources: Pfeiffer et al., "AdapterFusion", arXiv 2005.00247; AdapterHub's `SeqBnConfig`.
 
-use super::bottleneck::{Bottleneck, Place, plain, through};
+use super::bottleneck::{Bottleneck, Place, plain, plainly};
 use burn::tensor::activation::relu;
 
 /// The submission.
@@ -15,6 +15,6 @@ pub const PFEIFFER: Bottleneck = Bottleneck {
     paper: "arXiv 2005.00247",
     reference: "AdapterHub, SeqBnConfig",
     place: Place::BehindLast,
-    factors: |width, rank, draw, device| plain(width, rank, [0.02, 0.02], draw, device),
-    branch: |x, factors| through(x, factors, relu),
+    make: |width, rank, draw, device| plainly(plain(width, rank, [0.02, 0.02], draw, device), relu),
+    ..Bottleneck::PLAIN
 };

@@ -16,9 +16,8 @@ fn each_target_follows_from_its_records() {
         let name = &spec.name;
         let provenance = &spec.target_provenance;
         if !provenance.contains("Records:") {
-            // Set before records were kept, or not by the procedure yet: then the file says so.
-            let before = provenance.replace('\n', " ").contains("24 November 2026");
-            assert!(before || provenance.starts_with("Provisional:"), "{name}");
+            // Not by the procedure yet: then the file says so.
+            assert!(provenance.starts_with("Provisional:"), "{name}");
             continue;
         }
         let file = |part: &str| records.join(format!("{name}.{part}.parquet"));
