@@ -22,7 +22,7 @@
 //! The rest as all adapters ([`crate::adapters::Rider`]).
 //!
 //! # State
-//! 8 bytes for each trained element that has had a step.
+//! 8 bytes for each trained element that has had a step: the gates have none before the search begins.
 //!
 //! # Sources
 //! Jiang et al., "DiffoRA: Enabling Parameter-Efficient Fine-Tuning via Differential Module Selection", arXiv
@@ -34,7 +34,6 @@ use crate::adapters::lora::{Lora, Start};
 use crate::adapters::{Draw, FINETUNE, Pair, Parts, Race, Shape};
 use crate::adapters::{factors, freeze, rates, something_trains};
 use crate::common::{pass_options, positive, whole};
-use crate::flat::bytes_per_entry;
 use crate::fused::Fused;
 use crate::optimizers::adamw::AdamW;
 use crate::schedules::{Schedule, WarmupCosine};
@@ -113,10 +112,6 @@ impl Submission for DiffoRa {
             .fixed("gate_learning_rate", 0.05)
             .fixed("search_factor", 0.15)
             .fixed("share", 0.5)
-    }
-
-    fn state_bytes(&self, params: &[ParamInfo], _point: &Point) -> Option<u64> {
-        Some(bytes_per_entry(params, 2))
     }
 
     fn start(
