@@ -42,7 +42,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::sigmoid;
 use std::collections::BTreeMap;
 use velodrome_harness::contract::{
-    Adapter, Algorithm, Batch, Description, ParamInfo, ParamKind, PassOptions, Point, SearchSpace,
+    Adapter, Algorithm, Batch, Description, ParamInfo, ParamKind, PassOptions, SearchSpace,
     StartContext, State, StepContext, Submission, SubmissionError, Trainee,
 };
 
