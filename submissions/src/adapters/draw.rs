@@ -11,6 +11,11 @@ pub struct Draw {
 }
 
 impl Draw {
+    /// The stream of a parameter in a trial of this seed.
+    pub fn of(seed: u64, index: usize) -> Self {
+        Self::seeded(seed.wrapping_add(index as u64 + 1))
+    }
+
     /// The stream of a seed.
     pub fn seeded(seed: u64) -> Self {
         Self { state: seed }

@@ -59,6 +59,17 @@ const REFUSED: [&str; 10] = [
 ];
 
 impl Lora {
+    /// LoRA that starts uniform and has no bias, of at most as many ranks as the shorter side has entries.
+    pub fn plain(shape: Shape, rank: usize, scale: f64) -> Self {
+        Self {
+            shape,
+            rank: rank.clamp(1, shape.short().max(1)),
+            scale,
+            start: Start::Uniform,
+            bias: false,
+        }
+    }
+
     /// LoRA from its options.
     pub fn from_options(options: &Options, shape: Shape) -> Result<Self, MethodError> {
         options.refuse(&REFUSED)?;

@@ -63,8 +63,8 @@ pub use error::MethodError;
 pub use layout::{Factor, Shape};
 pub use options::Options;
 pub use rider::{
-    FINETUNE, Race, Rider, Site, Started, WithOptions, adapt, drawing, factors, freeze, rates,
-    something_trains,
+    FINETUNE, Race, Rider, Site, Started, WithOptions, adapt, attach, drawing, factors, freeze,
+    hidden, is_factor, rates, something_trains,
 };
 pub use table::{Begins, Entry, METHODS, entry};
 
@@ -370,6 +370,14 @@ impl Adapted {
                 None => y,
             }
         })
+    }
+}
+
+/// `x W + b`, of the product.
+pub(crate) fn biased(product: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
+    match bias {
+        Some(bias) => product + bias.unsqueeze(),
+        None => product,
     }
 }
 

@@ -38,6 +38,18 @@ pub struct Mosl {
     pub active: Active,
 }
 
+/// So many entries, dealt out at random: ones and zeros of each expert, one expert after the other.
+pub(crate) fn bands(experts: usize, entries: usize, draw: &mut Draw) -> Vec<f32> {
+    let mut order: Vec<(f64, usize)> = (0..entries).map(|i| (draw.unit(), i)).collect();
+    order.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut bands = vec![0.0f32; experts * entries];
+    for (place, (_, entry)) in order.into_iter().enumerate() {
+        let expert = place * experts / entries;
+        bands[expert * entries + entry] = 1.0;
+    }
+    bands
+}
+
 impl Parts for Mosl {
     fn trained(&self) -> Vec<Factor> {
         let Shape { d_in, d_out } = self.shape;
@@ -62,14 +74,7 @@ impl Parts for Mosl {
 
     fn derive(&self, base: &Tensor<2>) -> Result<Vec<Tensor<2>>, MethodError> {
         let entries = self.rank * self.shape.d_out;
-        let mut draw = Draw::seeded(self.seed);
-        let mut order: Vec<(f64, usize)> = (0..entries).map(|i| (draw.unit(), i)).collect();
-        order.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let mut bands = vec![0.0f32; self.experts * entries];
-        for (place, (_, entry)) in order.into_iter().enumerate() {
-            let expert = place * self.experts / entries;
-            bands[expert * entries + entry] = 1.0;
-        }
+        let bands = bands(self.experts, entries, &mut Draw::seeded(self.seed));
         let shape = [self.experts * self.rank, self.shape.d_out];
         let bands = Tensor::from_data(TensorData::new(bands, shape), &base.device());
         Ok(vec![bands])

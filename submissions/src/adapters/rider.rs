@@ -229,15 +229,7 @@ pub fn adapt(
     seed: u64,
     mut method: impl FnMut(Shape, Shape) -> Result<Arc<dyn Method>, MethodError>,
 ) -> Result<Vec<Started>, SubmissionError> {
-    let params = trainee.params();
-    let mut sites = Vec::new();
-    for (param, value) in params.iter().zip(trainee.values()) {
-        if let (ParamKind::Matrix, true, [d_in, d_out]) =
-            (param.kind, param.trainable, param.shape.as_slice())
-        {
-            sites.push((param, value.reshape([*d_in, *d_out])));
-        }
-    }
+    let sites = hidden(trainee);
     let longest = |side: fn(&[usize; 2]) -> usize| {
         let sides = sites.iter().map(|(_, base)| side(&base.dims()));
         sides.max().unwrap_or(0)
@@ -248,7 +240,7 @@ pub fn adapt(
     let mut started = Vec::new();
     for (param, base) in sites {
         let fault = |e: MethodError| SubmissionError::Other(format!("layer {}: {e}", param.layer));
-        let mut draw = Draw::seeded(seed.wrapping_add(param.index as u64 + 1));
+        let mut draw = Draw::of(seed, param.index);
         let method = method(Shape::of(&base), largest).map_err(fault)?;
         let adapted = Adapted::start(method, base, &mut draw).map_err(fault)?;
         frozen.insert(param.index, adapted.frozen().clone().reshape([param.len()]));
@@ -257,10 +249,33 @@ pub fn adapt(
         started.push(Started { index, adapted });
     }
     trainee.map(|info, value| frozen.remove(&info.index).unwrap_or(value));
-    freeze(trainee, |_| false);
-    trainee.attach(&mut |info, _| adapters.remove(&info.index))?;
-    something_trains(trainee)?;
+    attach(trainee, adapters, |_| false)?;
     Ok(started)
+}
+
+/// The hidden matrices that the workload lets train, `[d_in, d_out]`, in the order of the parameters.
+pub fn hidden(trainee: &Trainee) -> Vec<(ParamInfo, Tensor<2>)> {
+    let mut found = Vec::new();
+    for (param, value) in trainee.params().iter().zip(trainee.values()) {
+        if let (ParamKind::Matrix, true, [d_in, d_out]) =
+            (param.kind, param.trainable, param.shape.as_slice())
+        {
+            found.push((param.clone(), value.reshape([*d_in, *d_out])));
+        }
+    }
+    found
+}
+
+/// Attaches adapters by the places of their parameters, and freezes everything else but what `keep` keeps
+/// and a new head. An error where nothing is left to train.
+pub fn attach(
+    trainee: &mut Trainee,
+    mut adapters: BTreeMap<usize, Adapter>,
+    keep: impl Fn(&ParamInfo) -> bool,
+) -> Result<(), SubmissionError> {
+    freeze(trainee, keep);
+    trainee.attach(&mut |info, _| adapters.remove(&info.index))?;
+    something_trains(trainee)
 }
 
 /// An error where nothing is left to train.
@@ -281,10 +296,12 @@ pub fn freeze(trainee: &mut Trainee, keep: impl Fn(&ParamInfo) -> bool) {
 /// The factors of the attached adapters, in the order of the parameters that they belong to: what was not
 /// there before.
 pub fn factors(params: &[ParamInfo]) -> Vec<ParamInfo> {
-    let factors = params
-        .iter()
-        .filter(|p| p.trainable && p.kind == ParamKind::Other);
-    factors.cloned().collect()
+    params.iter().filter(|p| is_factor(p)).cloned().collect()
+}
+
+/// Factors are what trains and has no place in the model.
+pub fn is_factor(param: &ParamInfo) -> bool {
+    param.trainable && param.kind == ParamKind::Other
 }
 
 /// `inner`, with what each step draws.

@@ -36,7 +36,7 @@
 //! with squared norms; this is the code's.
 
 use crate::adapters::adalora::AdaLora;
-use crate::adapters::{Added, FINETUNE, Race, adapt, rates};
+use crate::adapters::{Added, FINETUNE, Race, adapt, factors, is_factor, rates};
 use crate::common::{fraction, non_negative, pass_options, whole};
 use crate::flat::{self, bytes_per_entry};
 use crate::fused::Fused;
@@ -46,8 +46,8 @@ use burn::optim::ModuleOptimizer;
 use burn::tensor::Tensor;
 use std::sync::Arc;
 use velodrome_harness::contract::{
-    Algorithm, Batch, Description, Gradients, ParamInfo, ParamKind, PassOptions, Point,
-    SearchSpace, StartContext, State, StepContext, Submission, SubmissionError, Trainee,
+    Algorithm, Batch, Description, Gradients, ParamInfo, PassOptions, Point, SearchSpace,
+    StartContext, State, StepContext, Submission, SubmissionError, Trainee,
 };
 
 /// The submission.
@@ -102,14 +102,12 @@ impl Submission for AdaLoraSubmission {
         let part = |name| -> Result<u64, SubmissionError> {
             Ok((fraction(point, name)? * steps).floor() as u64)
         };
-        let averages: Vec<Average> = trainee
-            .params()
-            .iter()
-            .filter(|p| is_factor(p))
+        let factors = factors(&trainee.params()).into_iter();
+        let averages: Vec<Average> = factors
             .map(|param| Average {
-                param: param.clone(),
                 mean: Tensor::zeros([param.len()], &trainee.device()),
                 spread: Tensor::zeros([param.len()], &trainee.device()),
+                param,
             })
             .collect();
         Ok(Box::new(Allocating {
@@ -129,11 +127,6 @@ impl Submission for AdaLoraSubmission {
             pruned: Vec::new(),
         }))
     }
-}
-
-/// Factors are what trains and has no place in the model.
-fn is_factor(param: &ParamInfo) -> bool {
-    param.trainable && param.kind == ParamKind::Other
 }
 
 /// How many triplets remain.

@@ -16,9 +16,7 @@
 //! # State
 //! 8 bytes for each trained element.
 
-use crate::adapters::{
-    Draw, Drawn, FINETUNE, Race, drawing, factors, freeze, rates, something_trains,
-};
+use crate::adapters::{Draw, Drawn, FINETUNE, Race, attach, biased, drawing, factors, rates};
 use crate::common::whole;
 use crate::flat::bytes_per_entry;
 use crate::fused::Fused;
@@ -26,7 +24,7 @@ use crate::optimizers::adamw::AdamW;
 use crate::scheduled::ScheduledOptimizer;
 use crate::schedules::WarmupCosine;
 use burn::tensor::{Device, Tensor};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use velodrome_harness::contract::{
     Adapter, Algorithm, Description, ParamInfo, ParamKind, Point, SearchSpace, StartContext,
@@ -147,11 +145,7 @@ fn blocks(params: &[ParamInfo]) -> Vec<Block> {
 
 /// `x W + b`.
 fn layer(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
-    let y = x.matmul(weight);
-    match bias {
-        Some(bias) => y + bias.unsqueeze(),
-        None => y,
-    }
+    biased(x.matmul(weight), bias)
 }
 
 /// Keeps the input of one layer for another one.
@@ -239,48 +233,43 @@ impl Submission for Bottleneck {
         let device = trainee.device();
         let mut adapters: BTreeMap<usize, Adapter> = BTreeMap::new();
         let mut drawn: Vec<Drawn> = Vec::new();
-        let mut one: BTreeMap<[usize; 2], Tensor<2>> = BTreeMap::new();
-        // The first factors of the branches, as places among all factors of the model.
-        let mut firsts: Vec<(usize, [usize; 2])> = Vec::new();
+        // The shared factor of each shape, and its copies' places among all factors of the model.
+        let mut shared: BTreeMap<[usize; 2], (Tensor<2>, Vec<usize>)> = BTreeMap::new();
         let mut count = 0;
         for block in blocks(&params) {
             let mut made = |index: usize, number: u64| {
                 let width = params.get(index).map_or(1, |p| p.shape[1]);
-                let seed = context.seed.wrapping_add(index as u64 + 1);
-                let mut draw = Draw::seeded(seed.wrapping_add(number << 32));
+                let mut draw = Draw::of(context.seed.wrapping_add(number << 32), index);
                 let mut made = (self.make)(width, size.min(width), &mut draw, &device);
                 if let (true, Some(first)) = (self.shared, made.factors.first_mut()) {
-                    let shape = first.dims();
-                    *first = one.entry(shape).or_insert_with(|| first.clone()).clone();
-                    firsts.push((count, shape));
+                    let copies = shared.entry(first.dims());
+                    let (one, places) = copies.or_insert_with(|| (first.clone(), Vec::new()));
+                    *first = one.clone();
+                    places.push(count);
                 }
                 count += made.factors.len();
                 drawn.extend(made.drawn.clone());
                 made
             };
+            let mut last = Branches::default();
             match self.place {
-                Place::BehindLast => {
-                    let last = Branches::default().behind(made(block.last, 0));
-                    adapters.insert(block.last, last.around());
-                }
+                Place::BehindLast => last = last.behind(made(block.last, 0)),
                 Place::BehindBoth => {
                     if let Some(attention) = block.attention {
                         let behind = Branches::default().behind(made(attention, 0));
                         adapters.insert(attention, behind.around());
                     }
-                    let last = Branches::default().behind(made(block.last, 0));
-                    adapters.insert(block.last, last.around());
+                    last = last.behind(made(block.last, 0));
                 }
                 Place::Beside(scale) => {
                     let note = Note::default();
                     if block.first != block.last {
                         adapters.insert(block.first, noted(note.clone()));
                     }
-                    let last = Branches::default().beside(made(block.last, 0), scale, note);
-                    adapters.insert(block.last, last.around());
+                    last = last.beside(made(block.last, 0), scale, note);
                 }
                 Place::InsideAndAside => {
-                    let mut last = Branches::default().behind(made(block.last, 0));
+                    last = last.behind(made(block.last, 0));
                     // Around a single layer the two would be the same.
                     let side = |index: usize, side: usize| params.get(index).map(|p| p.shape[side]);
                     if block.begin != block.last && side(block.begin, 0) == side(block.last, 1) {
@@ -288,27 +277,21 @@ impl Submission for Bottleneck {
                         adapters.insert(block.begin, noted(note.clone()));
                         last = last.beside(made(block.last, 1), 1.0, note);
                     }
-                    adapters.insert(block.last, last.around());
                 }
             }
+            adapters.insert(block.last, last.around());
         }
         let norm = |p: &ParamInfo| matches!(p.kind, ParamKind::NormScale | ParamKind::NormShift);
-        freeze(trainee, |p| self.norms && norm(p));
-        trainee.attach(&mut |info, _| adapters.remove(&info.index))?;
-        something_trains(trainee)?;
+        attach(trainee, adapters, |p| self.norms && norm(p))?;
         let optimizer = Fused(AdamW::from_point(&context.point)?);
         let schedule = WarmupCosine::start(context)?;
         let mut inner = ScheduledOptimizer::racing(optimizer, schedule, context)?;
-        if self.shared {
-            let factors = factors(&trainee.params());
-            let shapes: BTreeSet<[usize; 2]> = firsts.iter().map(|(_, shape)| *shape).collect();
-            let groups = shapes.into_iter().map(|shape| {
-                let same = firsts.iter().filter(|(_, other)| *other == shape);
-                same.filter_map(|(at, _)| factors.get(*at).cloned())
-                    .collect()
-            });
-            inner = inner.with_shared(groups.collect());
-        }
+        let factors = factors(&trainee.params());
+        let groups = shared.into_values().map(|(_, places)| {
+            let copies = places.into_iter();
+            copies.filter_map(|at| factors.get(at).cloned()).collect()
+        });
+        inner = inner.with_shared(groups.collect());
         Ok(drawing(Box::new(inner), drawn))
     }
 }

@@ -30,9 +30,9 @@
 //! 2019, arXiv 1806.09055, first order); the paper's weight sharing among the matrices that were not picked
 //! is left out.
 
-use crate::adapters::lora::{Lora, Start};
+use crate::adapters::lora::Lora;
 use crate::adapters::{Draw, FINETUNE, Pair, Parts, Race, Shape};
-use crate::adapters::{factors, freeze, rates, something_trains};
+use crate::adapters::{attach, biased, factors, hidden, rates};
 use crate::common::{pass_options, positive, whole};
 use crate::fused::Fused;
 use crate::optimizers::adamw::AdamW;
@@ -42,8 +42,8 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::sigmoid;
 use std::collections::BTreeMap;
 use velodrome_harness::contract::{
-    Adapter, Algorithm, Batch, Description, ParamInfo, ParamKind, PassOptions, SearchSpace,
-    StartContext, State, StepContext, Submission, SubmissionError, Trainee,
+    Adapter, Algorithm, Batch, Description, ParamInfo, PassOptions, SearchSpace, StartContext,
+    State, StepContext, Submission, SubmissionError, Trainee,
 };
 
 /// A gate that is open, or with the other sign shut, exactly.
@@ -68,11 +68,10 @@ fn gated(lora: Lora, weight: &Tensor<2>, draw: &mut Draw) -> Result<Adapter, Sub
     Ok(adapter.with_activations(move |x, weight, bias, factors| {
         let (a, b) = lora.pair(factors);
         let gate = sigmoid(factors[2].clone());
-        let y = x.clone().matmul(weight) + x.matmul(a).matmul(b) * gate;
-        match bias {
-            Some(bias) => y + bias.unsqueeze(),
-            None => y,
-        }
+        biased(
+            x.clone().matmul(weight) + x.matmul(a).matmul(b) * gate,
+            bias,
+        )
     }))
 }
 
@@ -123,28 +122,15 @@ impl Submission for DiffoRa {
         let rank = whole(point, "rank")?;
         let mut groups = Vec::new();
         let mut adapters: BTreeMap<usize, Adapter> = BTreeMap::new();
-        for (param, value) in trainee.params().iter().zip(trainee.values()) {
-            let (ParamKind::Matrix, true, [d_in, d_out]) =
-                (param.kind, param.trainable, param.shape.as_slice())
-            else {
-                continue;
-            };
-            let shape = Shape::new(*d_in, *d_out);
-            let lora = Lora {
-                shape,
-                rank: rank.clamp(1, shape.short().max(1)),
-                scale: 2.0,
-                start: Start::Uniform,
-                bias: false,
-            };
-            let mut draw = Draw::seeded(context.seed.wrapping_add(param.index as u64 + 1));
-            let adapter = gated(lora, &value.reshape([*d_in, *d_out]), &mut draw)?;
+        for (param, weight) in hidden(trainee) {
+            let lora = Lora::plain(Shape::of(&weight), rank, 2.0);
+            let adapter = gated(lora, &weight, &mut Draw::of(context.seed, param.index))?;
             adapters.insert(param.index, adapter);
             groups.push(param.block.unwrap_or(usize::MAX));
         }
-        freeze(trainee, |_| false);
-        trainee.attach(&mut |info, _| adapters.remove(&info.index))?;
-        something_trains(trainee)?;
+        attach(trainee, adapters, |_| false)?;
+        let gates = factors(&trainee.params()).into_iter();
+        let gates = gates.skip(FACTORS - 1).step_by(FACTORS).collect();
         let rule = AdamW::from_point(point)?;
         let horizon = context.hints.steps as f64;
         Ok(Box::new(Searching {
@@ -152,6 +138,7 @@ impl Submission for DiffoRa {
             schedule: WarmupCosine::start(context)?,
             options: pass_options(point)?,
             groups,
+            gates,
             gate_rate: positive(point, "gate_learning_rate")?,
             steps: (positive(point, "search_factor")? * horizon).ceil() as u64,
             share: positive(point, "share")?,
@@ -166,6 +153,8 @@ struct Searching {
     options: PassOptions,
     /// The block of each layer.
     groups: Vec<usize>,
+    /// The gate of each layer.
+    gates: Vec<ParamInfo>,
     gate_rate: f64,
     /// Steps of the search.
     steps: u64,
@@ -174,13 +163,13 @@ struct Searching {
 
 impl Searching {
     /// Opens and shuts the gates for good.
-    fn pick(&self, trainee: &mut Trainee, gates: &[ParamInfo]) {
+    fn pick(&self, trainee: &mut Trainee) {
         let values = trainee.values();
         let number = |gate: &ParamInfo| {
             let value = values.get(gate.index).cloned();
             value.map_or(0.0, |v| f64::from(v.into_scalar::<f32>()))
         };
-        let gates: Vec<(&ParamInfo, f64)> = gates.iter().map(|g| (g, number(g))).collect();
+        let gates: Vec<(&ParamInfo, f64)> = self.gates.iter().map(|g| (g, number(g))).collect();
         let grouped = self.groups.iter().zip(&gates).map(|(g, (_, v))| (*g, *v));
         let open = picked(&grouped.collect::<Vec<_>>(), self.share);
         let signs: BTreeMap<usize, f64> = gates
@@ -202,22 +191,13 @@ impl Algorithm for Searching {
         batch: &Batch,
         context: &StepContext,
     ) -> Result<(), SubmissionError> {
-        let factors = factors(&trainee.params());
-        let all = self.groups.len() * FACTORS;
-        let gates: Vec<ParamInfo> = factors
-            .iter()
-            .take(all)
-            .skip(FACTORS - 1)
-            .step_by(FACTORS)
-            .cloned()
-            .collect();
         if context.step == self.steps {
-            self.pick(trainee, &gates);
+            self.pick(trainee);
         }
         let mut gradients = trainee.gradients(batch, &self.options)?.gradients;
         let searching = context.step < self.steps && context.step % 2 == 1;
         if searching {
-            let is_gate = |p: &ParamInfo| gates.iter().any(|g| g.index == p.index);
+            let is_gate = |p: &ParamInfo| self.gates.iter().any(|g| g.index == p.index);
             let others = trainee.params();
             for param in others.iter().filter(|p| p.trainable && !is_gate(p)) {
                 gradients.remove(param);
@@ -225,7 +205,7 @@ impl Algorithm for Searching {
             trainee.step(&mut self.optimizer, self.gate_rate, gradients);
             return Ok(());
         }
-        for gate in &gates {
+        for gate in &self.gates {
             gradients.remove(gate);
         }
         let rate = self.schedule.at(context.step);

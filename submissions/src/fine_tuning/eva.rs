@@ -24,9 +24,9 @@
 //! goes through the data set until all layers have settled; here one batch must do.
 
 use crate::adapters::eva::{Directions, allocate};
-use crate::adapters::lora::{Lora, Start};
+use crate::adapters::lora::Lora;
 use crate::adapters::{FINETUNE, MethodError, Pair, Race, Shape};
-use crate::adapters::{factors, freeze, rates, something_trains};
+use crate::adapters::{attach, biased, factors, hidden, rates};
 use crate::common::whole;
 use crate::flat::bytes_per_entry;
 use crate::fused::Fused;
@@ -37,8 +37,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use velodrome_harness::contract::{
-    Adapter, Algorithm, Batch, Description, ParamInfo, ParamKind, Point, SearchSpace, StartContext,
-    State, StepContext, Submission, SubmissionError, Trainee,
+    Adapter, Algorithm, Batch, Description, ParamInfo, Point, SearchSpace, StartContext, State,
+    StepContext, Submission, SubmissionError, Trainee,
 };
 
 /// Inputs of a batch of the decomposition.
@@ -92,11 +92,7 @@ fn empty(lora: Lora, weight: &Tensor<2>, window: Window) -> Adapter {
     .with_activations(move |x, weight, bias, factors| {
         window.look(&x);
         let (a, b) = lora.pair(factors);
-        let y = x.clone().matmul(weight) + x.matmul(a).matmul(b);
-        match bias {
-            Some(bias) => y + bias.unsqueeze(),
-            None => y,
-        }
+        biased(x.clone().matmul(weight) + x.matmul(a).matmul(b), bias)
     })
 }
 
@@ -161,32 +157,17 @@ impl Submission for Eva {
         let open = Arc::new(AtomicBool::new(false));
         let mut layers = Vec::new();
         let mut adapters: BTreeMap<usize, Adapter> = BTreeMap::new();
-        for (param, value) in trainee.params().iter().zip(trainee.values()) {
-            let (ParamKind::Matrix, true, [d_in, d_out]) =
-                (param.kind, param.trainable, param.shape.as_slice())
-            else {
-                continue;
-            };
-            let shape = Shape::new(*d_in, *d_out);
-            let slots = (MOST * rank).clamp(1, shape.short().max(1));
+        for (param, weight) in hidden(trainee) {
+            let lora = Lora::plain(Shape::of(&weight), MOST * rank, SCALE);
+            let slots = lora.rank;
             let window = Window {
                 open: open.clone(),
                 ..Window::default()
             };
-            let lora = Lora {
-                shape,
-                rank: slots,
-                scale: SCALE,
-                start: Start::Uniform,
-                bias: false,
-            };
-            let weight = value.reshape([*d_in, *d_out]);
             adapters.insert(param.index, empty(lora, &weight, window.clone()));
             layers.push((window, slots));
         }
-        freeze(trainee, |_| false);
-        trainee.attach(&mut |info, _| adapters.remove(&info.index))?;
-        something_trains(trainee)?;
+        attach(trainee, adapters, |_| false)?;
         let optimizer = Fused(AdamW::from_point(&context.point)?);
         Ok(Box::new(Searching {
             inner: ScheduledOptimizer::cosine(optimizer, context)?,

@@ -19,7 +19,7 @@
 //! # Sources
 //! Hayou, Ghosh and Yu, arXiv 2402.12354; Hugging Face PEFT 0.21.2, `optimizers/loraplus.py`.
 
-use crate::adapters::lora::{Lora, Start};
+use crate::adapters::lora::Lora;
 use crate::adapters::selection::lora_plus;
 use crate::adapters::{Added, FINETUNE, Race, adapt, factors, rates};
 use crate::common::{positive, whole};
@@ -84,14 +84,7 @@ impl Submission for LoraPlus {
         let ratio = positive(&context.point, "ratio")?;
         let size = whole(&context.point, "rank")?;
         let started = adapt(trainee, context.seed, |shape, _| {
-            let rank = size.clamp(1, shape.short().max(1));
-            Ok(Arc::new(Added(Lora {
-                shape,
-                rank,
-                scale: 2.0,
-                start: Start::Uniform,
-                bias: false,
-            })))
+            Ok(Arc::new(Added(Lora::plain(shape, size, 2.0))))
         })?;
         let rates = started.iter().flat_map(|s| lora_plus(&s.adapted, ratio));
         let factors = factors(&trainee.params());

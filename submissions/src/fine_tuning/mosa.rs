@@ -16,7 +16,7 @@
 //! [`crate::adapters::mosl`] is the same on LoRA.
 
 use super::bottleneck::{Bottleneck, Made, Place, beginning, through};
-use crate::adapters::{Active, Draw, Drawn, beside};
+use crate::adapters::{Active, Draw, Drawn, beside, mosl};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData};
 use std::sync::Arc;
@@ -60,15 +60,9 @@ pub const MOSA: Bottleneck = Bottleneck {
 /// The entries of a matrix, dealt out: a matrix of ones and zeros for each expert.
 fn bands(experts: usize, shape: [usize; 2], draw: &mut Draw, device: &Device) -> Vec<Tensor<2>> {
     let entries = shape[0] * shape[1];
-    let mut order: Vec<(f64, usize)> = (0..entries).map(|i| (draw.unit(), i)).collect();
-    order.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let mut bands = vec![vec![0.0f32; entries]; experts];
-    for (place, (_, entry)) in order.into_iter().enumerate() {
-        bands[place * experts / entries][entry] = 1.0;
-    }
-    let bands = bands.into_iter();
-    bands
-        .map(|band| Tensor::from_data(TensorData::new(band, shape), device))
+    let all = mosl::bands(experts, entries, draw);
+    all.chunks(entries.max(1))
+        .map(|band| Tensor::from_data(TensorData::new(band.to_vec(), shape), device))
         .collect()
 }
 
