@@ -19,6 +19,9 @@ use velodrome::results::archive;
 use velodrome::results::compare::CompareOptions;
 use velodrome::results::compare::simulate::{Rates, Setting, simulate};
 use velodrome::results::run::Run;
+use velodrome::submissions::fused::{Fused, Now, Number, Rule};
+use velodrome::submissions::optimizers::adamw::AdamW;
+use velodrome::submissions::scheduled::ScheduledOptimizer;
 
 /// The variable that gives the candidate its handicap.
 const VARIABLE: &str = "VELODROME_HANDICAP";
@@ -26,8 +29,22 @@ const VARIABLE: &str = "VELODROME_HANDICAP";
 const RIDER: &str = "handicapped_adamw";
 
 /// AdamW with a handicap: `step` (each step takes 5 % longer), `steps` (each eleventh update is
-/// dropped, so that 10 % more are needed), `state` (20 % more bytes), or none.
+/// dropped, so that 10 % more are needed), `state` (20 % more bytes), `correction` (the averages' bias is
+/// not corrected), or none.
 struct Handicapped;
+
+/// AdamW that takes its averages for old ones.
+#[derive(Clone, Copy)]
+struct Uncorrected(AdamW);
+
+impl Rule<2> for Uncorrected {
+    fn rule<N: Number>(&self, now: Now) -> impl Fn(N, N, [N; 2]) -> (N, [N; 2]) + Sync {
+        self.0.rule(Now {
+            time: 1_000_000,
+            ..now
+        })
+    }
+}
 
 fn adamw() -> Fallible<std::sync::Arc<dyn Submission>> {
     let mut registry = Registry::new();
@@ -53,10 +70,15 @@ impl Submission for Handicapped {
     }
 
     fn start(&self, trainee: &mut Trainee, context: &StartContext) -> Fallible<Box<dyn Algorithm>> {
-        Ok(Box::new(Riding {
-            inner: adamw()?.start(trainee, context)?,
-            handicap: std::env::var(VARIABLE).unwrap_or_default(),
-        }))
+        let handicap = std::env::var(VARIABLE).unwrap_or_default();
+        let inner = match handicap.as_str() {
+            "correction" => {
+                let rule = Uncorrected(AdamW::from_point(&context.point)?);
+                ScheduledOptimizer::cosine(Fused(rule), context)?
+            }
+            _ => adamw()?.start(trainee, context)?,
+        };
+        Ok(Box::new(Riding { inner, handicap }))
     }
 }
 
@@ -123,7 +145,7 @@ enum Mode {
         #[arg(long, default_value_t = 100)]
         comparisons: u32,
         /// What slows the candidate down; nothing where absent
-        #[arg(long, value_parser = ["step", "steps", "state"])]
+        #[arg(long, value_parser = ["step", "steps", "state", "correction"])]
         handicap: Option<String>,
         /// Two runs one after the other, compared with the default drift, instead of a race
         #[arg(long)]

@@ -60,6 +60,42 @@ fn adapters_race_and_what_trains_too_much_is_skipped() {
     assert!(board.contains("## Fine-tuning"), "{board}");
 }
 
+/// Trained tokens in front of a model's own, in text and in images.
+#[test]
+fn prompts_and_prefixes_race() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = r#"
+name = "prompts"
+workloads = ["moby_gpt", "garments_vit"]
+submissions = ["prompt_tuning", "prefix_tuning", "ept"]
+studies = 1
+
+[overrides.moby_gpt]
+budget_work = 64
+eval_every_work = 32
+[overrides.garments_vit]
+budget_work = 64
+eval_every_work = 32
+"#;
+    let suite = suite(dir.path(), text);
+    let out = dir.path().join("run");
+    succeed(velodrome().arg("run").arg(&suite).arg("--out").arg(&out));
+    let run = read(&out);
+    assert_eq!(run.trials.len(), 6);
+    for trial in &run.trials {
+        let (record, outcome) = (&trial.record, &trial.record.outcome);
+        let id = &record.id;
+        assert_eq!(record.status, Status::Missed, "{id}: {:?}", record.reason);
+        let share = outcome.trainable_parameters as f64 / outcome.parameters as f64;
+        assert!(share < 0.05, "{id}: {share}");
+        // The weights themselves are the same, but what they are asked is not.
+        let retained = outcome.retained.unwrap();
+        assert!(retained.after != retained.before, "{id}: {retained:?}");
+        let losses: Vec<f64> = trial.evals.iter().map(|e| e.validation["loss"]).collect();
+        assert!(losses[0] != losses[1], "{id}: {losses:?}");
+    }
+}
+
 #[test]
 fn an_adapter_does_not_race_from_random_weights() {
     let dir = tempfile::tempdir().unwrap();

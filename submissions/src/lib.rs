@@ -50,6 +50,7 @@ use compression::momentum_8bit::Momentum8bitSubmission;
 use fine_tuning::adalora::AdaLoraSubmission;
 use fine_tuning::compacter::COMPACTER;
 use fine_tuning::diffora::DiffoRa;
+use fine_tuning::ept::Ept;
 use fine_tuning::eva::Eva;
 use fine_tuning::half_finetuning::HalfFinetuning;
 use fine_tuning::houlsby::HOULSBY;
@@ -58,6 +59,8 @@ use fine_tuning::lora_plus::LoraPlus;
 use fine_tuning::mosa::MOSA;
 use fine_tuning::parallel_adapter::PARALLEL_ADAPTER;
 use fine_tuning::pfeiffer::PFEIFFER;
+use fine_tuning::prefix_tuning::PrefixTuning;
+use fine_tuning::prompt_tuning::PromptTuning;
 use fine_tuning::selections::Choosing;
 use fused::Racing;
 use objectives::aldr_kl::AldrKlSubmission;
@@ -131,6 +134,9 @@ pub fn fine_tuning() -> Vec<Arc<dyn Submission>> {
         Arc::new(COMPACTER),
         Arc::new(MOSA),
         Arc::new(IAA),
+        Arc::new(PromptTuning),
+        Arc::new(PrefixTuning),
+        Arc::new(Ept),
     ];
     let riders = METHODS.iter().filter_map(Rider::of);
     all.extend(riders.map(|r| Arc::new(r) as Arc<dyn Submission>));

@@ -2,7 +2,7 @@
 
 use crate::contract::{
     Batch, HostBatch, HostField, HostValues, ModelError, Network, ParamKind, Pass, Predictions,
-    Queue, SubmissionError, apply_linear,
+    Queue, SubmissionError, Tokens, apply_linear, lengthen,
 };
 use burn::module::{Module, Param};
 use burn::nn::{
@@ -50,8 +50,13 @@ impl Network for Probe {
     fn predictions(&self, batch: &Batch, _pass: &mut Pass) -> Result<Predictions, ModelError> {
         let n = batch.len();
         let words = batch.int::<1>("word")?.reshape([n, 1]);
-        let x = self.embedding.forward(words).reshape([n, 8]);
-        let x = self.norm.forward(relu(apply_linear(&self.hidden, x)));
+        let x = lengthen(&self.embedding.weight, self.embedding.forward(words));
+        let x = lengthen(&self.hidden.weight, apply_linear(&self.hidden, x));
+        let x = match x.dims() {
+            [_, 1, _] => x.reshape([n, 8]),
+            _ => x.mean_dim(1).reshape([n, 8]),
+        };
+        let x = self.norm.forward(relu(x));
         let kernel = self.kernel.val().reshape([8, 8]);
         let x = x.clone() + x.matmul(kernel);
         let factor = batch.float::<1>("factor")?.reshape([n, 1]);
@@ -84,6 +89,14 @@ impl Network for Probe {
         match path {
             "head.weight" => Some(ParamKind::Head),
             "kernel" => Some(ParamKind::Convolution),
+            _ => None,
+        }
+    }
+
+    fn tokens_of(path: &str) -> Option<Tokens> {
+        match path {
+            "embedding.weight" => Some(Tokens::Input),
+            "hidden.weight" => Some(Tokens::Values),
             _ => None,
         }
     }

@@ -19,6 +19,10 @@ pub type Recipe = dyn Fn(Tensor<2>, &[Tensor<2>]) -> Tensor<2> + Send + Sync;
 pub type Activations =
     dyn Fn(Tensor<2>, Tensor<2>, Option<Tensor<1>>, &[Tensor<2>]) -> Tensor<2> + Send + Sync;
 
+/// More tokens: (what came out of the layer, `[examples, tokens, width]`, factors) to the same behind
+/// further tokens, `[examples, more + tokens, width]`. The layer's own tokens stay the last ones.
+pub type Lengthening = dyn Fn(Tensor<3>, &[Tensor<2>]) -> Tensor<3> + Send + Sync;
+
 /// Named factors and a recipe: the one module type that lets a submission define any weight
 /// adapter. The factors are trainable parameters; the base is frozen by the submission.
 #[derive(Module)]
@@ -28,6 +32,8 @@ pub struct Adapter {
     recipe: Shared<Recipe>,
     #[module(skip)]
     activations: Option<Shared<Activations>>,
+    #[module(skip)]
+    lengthening: Option<Shared<Lengthening>>,
 }
 
 /// A shared recipe (a wrapper, since a module's fields must print).
@@ -68,6 +74,7 @@ impl Adapter {
             factors,
             recipe: Shared(Arc::new(recipe)),
             activations: None,
+            lengthening: None,
         }
     }
 
@@ -81,6 +88,16 @@ impl Adapter {
         + 'static,
     ) -> Self {
         self.activations = Some(Shared(Arc::new(activations)));
+        self
+    }
+
+    /// With tokens to put in front of those that come out of the layer, for a weight whose
+    /// [`ParamInfo::tokens`] says that the model takes them (by [`lengthen`]).
+    pub fn with_lengthening(
+        mut self,
+        lengthening: impl Fn(Tensor<3>, &[Tensor<2>]) -> Tensor<3> + Send + Sync + 'static,
+    ) -> Self {
+        self.lengthening = Some(Shared(Arc::new(lengthening)));
         self
     }
 
@@ -107,6 +124,18 @@ pub fn apply_linear<const D: usize>(layer: &Linear, x: Tensor<D>) -> Tensor<D> {
         *last = d_out;
     }
     y.reshape(shape)
+}
+
+/// `x` of shape `[examples, tokens, width]`, which came out of the layer of `weight`, behind the tokens that
+/// an attached adapter puts in front; `x` itself where there is none. A model that calls this says so by
+/// [`Network::tokens_of`](super::Network::tokens_of), lets its own tokens attend to those in front, and
+/// gives outputs for its own alone.
+pub fn lengthen<const D: usize>(weight: &Param<Tensor<D>>, x: Tensor<3>) -> Tensor<3> {
+    let adapter = weight.reparameterization::<Adapter>();
+    match adapter.and_then(|a| Some((a, a.lengthening.as_ref()?))) {
+        Some((adapter, lengthening)) => (lengthening.0)(x, &adapter.values()),
+        None => x,
+    }
 }
 
 impl Reparameterization for Adapter {

@@ -17,14 +17,14 @@ mod trainee;
 mod walk;
 mod workload;
 
-pub use adapter::{Activations, Adapter, Attach, Recipe, apply_linear};
+pub use adapter::{Activations, Adapter, Attach, Lengthening, Recipe, apply_linear, lengthen};
 pub use batch::{Batch, Dataset, Field, FieldError, HostBatch, HostField, HostValues};
 pub use error::{ModelError, SubmissionError, WorkloadError};
 pub use gradients::Gradients;
 pub use model::{Model, PassOutput, Snapshot, Trained, param_list};
 pub use network::{Network, NormStatistics, Pass, PassOptions};
 pub use objective::{Objective, Replace, Substitution, ValueOf, Weigh};
-pub use params::{ParamInfo, ParamKind, ParamList};
+pub use params::{ParamInfo, ParamKind, ParamList, Tokens};
 pub use predictions::{Predictions, Seen, UnitLosses, Weights, cross_entropy};
 pub use queue::Queue;
 pub use space::{Dimension, Point, Range, SearchSpace};

@@ -2,7 +2,7 @@
 
 use super::batch::Batch;
 use super::error::ModelError;
-use super::params::ParamKind;
+use super::params::{ParamKind, Tokens};
 use super::predictions::{Predictions, UnitLosses};
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -156,6 +156,12 @@ pub trait Network: Module + 'static {
     /// The kind of the parameter at `path` (dot-separated field names) where the containing
     /// layer's type does not tell, for example [`ParamKind::Head`] for the last linear map.
     fn kind_of(_path: &str) -> Option<ParamKind> {
+        None
+    }
+
+    /// What the tokens are that come out of the layer of the parameter at `path`, where the model calls
+    /// [`lengthen`](super::lengthen) on them.
+    fn tokens_of(_path: &str) -> Option<Tokens> {
         None
     }
 }

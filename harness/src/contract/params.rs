@@ -27,6 +27,18 @@ pub enum ParamKind {
     Other,
 }
 
+/// What a sequence of tokens is to the model that can take a longer one
+/// ([`Adapter::with_lengthening`](super::Adapter::with_lengthening)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Tokens {
+    /// The embedded input.
+    Input,
+    /// The keys of an attention; its values must be as many.
+    Keys,
+    /// The values of an attention.
+    Values,
+}
+
 /// One parameter, as a submission sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParamInfo {
@@ -45,6 +57,9 @@ pub struct ParamInfo {
     /// Axis that a sum over inputs runs along: 0 for `[fan_in, fan_out]` matrices, 1 for
     /// convolutions (and all axes behind it), `None` where there is no such axis.
     pub fan_in_axis: Option<usize>,
+    /// What the tokens that come out of its layer are, where the model lets an adapter put others in front
+    /// of them.
+    pub tokens: Option<Tokens>,
     /// Whether a gradient is computed for it.
     pub trainable: bool,
 }

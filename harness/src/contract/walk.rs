@@ -87,6 +87,7 @@ impl<N: Network> Collect<N> {
             layer: self.layer,
             block,
             fan_in_axis,
+            tokens: N::tokens_of(&full),
             trainable,
         }
     }

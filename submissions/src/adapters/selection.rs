@@ -128,6 +128,7 @@ mod tests {
                 layer,
                 block,
                 fan_in_axis: None,
+                tokens: None,
                 trainable: true,
             });
         };

@@ -355,6 +355,7 @@ mod tests {
             layer: index,
             block,
             fan_in_axis: Some(0),
+            tokens: None,
             trainable: true,
         }
     }

@@ -19,12 +19,13 @@
 //! # Sources
 //! Hayou, Ghosh and Yu, arXiv 2402.12354; Hugging Face PEFT 0.21.2, `optimizers/loraplus.py`.
 
+use super::faster::Faster;
 use crate::adapters::lora::Lora;
 use crate::adapters::selection::lora_plus;
 use crate::adapters::{Added, FINETUNE, Race, adapt, factors, rates};
 use crate::common::{positive, whole};
 use crate::flat::bytes_per_entry;
-use crate::fused::{Fused, Now, Number, Rule};
+use crate::fused::Fused;
 use crate::optimizers::adamw::AdamW;
 use crate::scheduled::ScheduledOptimizer;
 use burn::optim::ModuleOptimizer;
@@ -37,22 +38,6 @@ use velodrome_harness::contract::{
 
 /// The submission.
 pub struct LoraPlus;
-
-/// A rule at a multiple of the scheduled learning rate.
-#[derive(Debug, Clone, Copy)]
-struct Faster<R> {
-    rule: R,
-    factor: f64,
-}
-
-impl<R: Rule<S>, const S: usize> Rule<S> for Faster<R> {
-    fn rule<N: Number>(&self, now: Now) -> impl Fn(N, N, [N; S]) -> (N, [N; S]) + Sync {
-        self.rule.rule(Now {
-            lr: now.lr * self.factor,
-            ..now
-        })
-    }
-}
 
 impl Submission for LoraPlus {
     fn describe(&self) -> Description {

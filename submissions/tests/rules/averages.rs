@@ -285,6 +285,7 @@ fn info(kind: ParamKind, shape: &[usize]) -> ParamInfo {
         layer: 0,
         block: None,
         fan_in_axis: None,
+        tokens: None,
         trainable: true,
     }
 }

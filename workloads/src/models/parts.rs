@@ -3,7 +3,7 @@
 use crate::metrics::Classes;
 use burn::tensor::activation;
 use burn::tensor::{Distribution, Int, Tensor};
-use velodrome_harness::contract::{Batch, ModelError};
+use velodrome_harness::contract::{Batch, ModelError, Tokens};
 use velodrome_results::measures::Measures;
 
 /// An elementwise activation.
@@ -58,6 +58,37 @@ pub fn dropout<const D: usize>(x: Tensor<D>, rate: f64) -> Tensor<D> {
     }
     let mask = x.random_like(Distribution::Bernoulli(keep));
     x * mask.mul_scalar(1.0 / keep)
+}
+
+/// What is added to attention scores, `[…, …, queries, tokens]`, for so many keys: 0 for those in front of
+/// the tokens, which an adapter put there.
+pub(crate) fn open_in_front(scores: Tensor<4>, keys: usize) -> Tensor<4> {
+    let [examples, heads, queries, tokens] = scores.dims();
+    if keys <= tokens {
+        return scores;
+    }
+    let front = Tensor::zeros([examples, heads, queries, keys - tokens], &scores.device());
+    Tensor::cat(vec![front, scores], 3)
+}
+
+/// The last `own` tokens of `x`, `[examples, tokens, width]`, without those that an adapter put in front.
+pub(crate) fn own_tokens(x: Tensor<3>, own: usize) -> Tensor<3> {
+    let [_, all, _] = x.dims();
+    match all > own {
+        true => x.narrow(1, all - own, own),
+        false => x,
+    }
+}
+
+/// [`Network::tokens_of`](velodrome_harness::contract::Network::tokens_of) of transformers, whose input is
+/// embedded by the parameter `input`.
+pub(crate) fn tokens_of(path: &str, input: &str) -> Option<Tokens> {
+    match path {
+        _ if path == input => Some(Tokens::Input),
+        _ if path.ends_with("key.weight") => Some(Tokens::Keys),
+        _ if path.ends_with("value.weight") => Some(Tokens::Values),
+        _ => None,
+    }
 }
 
 /// Measures of a classifier over a split. `predict` gives logits of shape `[predictions, classes]` and

@@ -3,7 +3,7 @@
 //! positions, no class token, a mean over the patches or attention pooling.
 
 use super::gpt::NormPlace;
-use super::parts::{Activation, check_shape, dropout, evaluate_classes};
+use super::parts::{Activation, check_shape, dropout, evaluate_classes, own_tokens, tokens_of};
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
@@ -11,7 +11,7 @@ use burn::tensor::activation::{softmax, tanh};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use std::sync::Arc;
 use velodrome_harness::contract::{
-    Batch, ModelError, Network, ParamKind, Pass, Predictions, apply_linear,
+    Batch, ModelError, Network, ParamKind, Pass, Predictions, Tokens, apply_linear, lengthen,
 };
 use velodrome_results::measures::Measures;
 
@@ -168,8 +168,9 @@ impl Attention {
                 .swap_dims(1, 2)
         };
         let query = split(apply_linear(&self.query, x)).mul_scalar((each as f64).powf(-0.5));
-        let key = split(apply_linear(&self.key, memory.clone()));
-        let value = split(apply_linear(&self.value, memory));
+        let key = lengthen(&self.key.weight, apply_linear(&self.key, memory.clone()));
+        let value = lengthen(&self.value.weight, apply_linear(&self.value, memory));
+        let (key, value) = (split(key), split(value));
         let mixed = softmax(query.matmul(key.transpose()), 3)
             .matmul(value)
             .swap_dims(1, 2)
@@ -371,13 +372,16 @@ impl Vit {
         let images = batch.float::<4>("image")?;
         check_shape("image", &images.dims(), &self.shape)?;
         let rate = pass.dropout(self.dropout);
-        let mut x = dropout(self.embed(images), rate);
+        let x = self.embed(images);
+        let [_, patches, _] = x.dims();
+        let mut x = dropout(lengthen(&self.patches.weight, x), rate);
         for block in &self.blocks {
             x = block.forward(x, rate);
         }
         if let Some(norm) = &self.final_norm {
             x = norm.forward(x);
         }
+        let x = own_tokens(x, patches);
         let [examples, _, width] = x.dims();
         let x = match &self.pool {
             Some(probe) => probe.forward(x, rate),
@@ -420,5 +424,9 @@ impl Network for Vit {
 
     fn kind_of(path: &str) -> Option<ParamKind> {
         (path == "head.weight").then_some(ParamKind::Head)
+    }
+
+    fn tokens_of(path: &str) -> Option<Tokens> {
+        tokens_of(path, "patches.weight")
     }
 }

@@ -31,6 +31,7 @@ fn layer() -> (Vec<Tensor<1>>, Responses, Tensor<1>) {
         layer: 0,
         block: None,
         fan_in_axis,
+        tokens: None,
         trainable: true,
     };
     let params = [

@@ -1,12 +1,12 @@
 //! A layer of an encoder: attention and feed-forward part, each with a norm behind its residual sum.
 
 use super::{EncoderConfig, Mask};
-use crate::models::parts::{Activation, dropout};
+use crate::models::parts::{Activation, dropout, open_in_front};
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
-use velodrome_harness::contract::apply_linear;
+use velodrome_harness::contract::{apply_linear, lengthen};
 
 /// `norm(x + f(x))` with attention as `f`, then with the feed-forward part.
 #[derive(Module, Debug)]
@@ -47,14 +47,17 @@ impl Layer {
         let [examples, tokens, width] = x.dims();
         let each = width / self.heads;
         let split = |x: Tensor<3>| {
+            let [_, tokens, _] = x.dims();
             x.reshape([examples, tokens, self.heads, each])
                 .swap_dims(1, 2)
         };
         let scale = (each as f64).powf(-0.5);
         let query = split(apply_linear(&self.query, x.clone()).mul_scalar(scale));
-        let key = split(apply_linear(&self.key, x.clone()));
-        let value = split(apply_linear(&self.value, x));
-        let scores = query.matmul(key.transpose()) + mask.scores.clone();
+        let key = lengthen(&self.key.weight, apply_linear(&self.key, x.clone()));
+        let value = lengthen(&self.value.weight, apply_linear(&self.value, x));
+        let [_, keys, _] = key.dims();
+        let (key, value) = (split(key), split(value));
+        let scores = query.matmul(key.transpose()) + open_in_front(mask.scores.clone(), keys);
         let mixed = dropout(softmax(scores, 3), rate)
             .matmul(value)
             .swap_dims(1, 2)

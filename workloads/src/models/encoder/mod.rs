@@ -6,7 +6,7 @@ mod load;
 
 pub use load::EncoderError;
 
-use super::parts::{Activation, dropout, evaluate_classes};
+use super::parts::{Activation, dropout, evaluate_classes, own_tokens, tokens_of};
 use burn::module::{Module, Param};
 use burn::nn::{
     Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig,
@@ -14,7 +14,7 @@ use burn::nn::{
 use burn::tensor::{Bool, Device, Int, Tensor};
 use layer::Layer;
 use velodrome_harness::contract::{
-    Batch, ModelError, Network, ParamKind, Pass, Predictions, apply_linear,
+    Batch, ModelError, Network, ParamKind, Pass, Predictions, Tokens, apply_linear, lengthen,
 };
 use velodrome_results::measures::Measures;
 
@@ -170,7 +170,7 @@ impl Encoder {
                 x + rows.reshape([examples, length, width]) + fixed
             }
         };
-        Ok(self.norm.forward(x))
+        Ok(self.norm.forward(lengthen(&self.words.weight, x)))
     }
 
     /// The embedded tokens and what each layer makes of them, `[examples, tokens, width]` each, without
@@ -229,9 +229,11 @@ impl Mask {
         }
     }
 
-    /// The mean over the text of `x`, `[examples, tokens, width]`.
+    /// The mean over the text of `x`, `[examples, tokens, width]`, whose last tokens the text is.
     fn mean(&self, x: Tensor<3>) -> Tensor<2> {
-        let [examples, length, width] = x.dims();
+        let [examples, length] = self.padding.dims();
+        let x = own_tokens(x, length);
+        let [_, _, width] = x.dims();
         let text = self.padding.clone().bool_not().float();
         let count = text.clone().sum_dim(1).clamp_min(1e-9);
         let shares = (text / count).reshape([examples, 1, length]);
@@ -319,6 +321,10 @@ impl Network for TextClassifier {
             "head.weight" => Some(ParamKind::Head),
             _ => None,
         }
+    }
+
+    fn tokens_of(path: &str) -> Option<Tokens> {
+        tokens_of(path, "encoder.words.weight")
     }
 }
 

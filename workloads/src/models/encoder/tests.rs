@@ -2,7 +2,9 @@ use super::*;
 use burn::tensor::TensorData;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Deserialize;
-use velodrome_harness::contract::{HostBatch, HostField, HostValues, Model, ParamInfo, Trained};
+use velodrome_harness::contract::{
+    Adapter, HostBatch, HostField, HostValues, Model, ParamInfo, Tokens, Trained,
+};
 
 /// Weights of a random BERT of two layers.
 const WEIGHTS: &[u8] = include_bytes!("../../../tests/data/bert_tiny.safetensors");
@@ -218,4 +220,58 @@ fn a_pass_has_the_dropout_and_smoothing_that_are_asked_for() {
 
 fn batch_of_seven(device: &Device) -> Batch {
     batch(&[vec![1; 7]], device)
+}
+
+/// With a prompt in front, what fills an example up still takes no part.
+#[test]
+fn prompts_and_prefixes_leave_padding_out() {
+    let _lock = crate::models::test_lock();
+    let device = Device::flex().autodiff();
+    for role in [Some(Tokens::Input), None] {
+        device.seed(4);
+        let config = TextClassifierConfig {
+            encoder: tiny(),
+            classes: 3,
+            dropout: 0.0,
+        };
+        let mut model = Trained::new(TextClassifier::new(&config, &device).unwrap());
+        let losses = |model: &mut Trained<TextClassifier>, tokens: &[Vec<i32>]| {
+            let (n, length) = (tokens.len(), tokens[0].len());
+            let field = |name, shape, values| HostField {
+                name,
+                shape,
+                values: HostValues::Int(values),
+            };
+            let host = HostBatch {
+                fields: vec![
+                    field("tokens", vec![n, length], tokens.concat()),
+                    field("label", vec![n], vec![1; n]),
+                ],
+                examples: n,
+                units: n,
+            };
+            let batch = Batch::from_host(host, (0..n).collect(), &device);
+            numbers(model.losses(&batch, false).unwrap())
+        };
+        let before = losses(&mut model, &[vec![3, 7, 5]]);
+        let attach = |info: &ParamInfo, value: Tensor<1>| {
+            let wanted = match role {
+                Some(role) => info.tokens == Some(role),
+                None => matches!(info.tokens, Some(Tokens::Keys | Tokens::Values)),
+            };
+            wanted.then(|| {
+                let front = Tensor::ones([2, 8], &value.device());
+                Adapter::new(vec![front], |weight, _| weight).with_lengthening(|x, factors| {
+                    let [examples, _, width] = x.dims();
+                    let front = factors[0].clone().reshape([1, 2, width]);
+                    Tensor::cat(vec![front.repeat_dim(0, examples), x], 1)
+                })
+            })
+        };
+        model.attach(&mut { attach }).unwrap();
+        let alone = losses(&mut model, &[vec![3, 7, 5]]);
+        let padded = losses(&mut model, &[vec![3, 7, 5, PAD, PAD], vec![2, 2, 9, 11, 4]]);
+        assert_near(&padded[..1], &alone, 1e-5, "padded");
+        assert!((alone[0] - before[0]).abs() > 1e-4, "{role:?}");
+    }
 }

@@ -1,13 +1,14 @@
 //! Causal attention: masks, rotary positions, normalised queries and keys.
 
 use super::GptConfig;
+use crate::models::parts::open_in_front;
 use burn::module::{Module, Param};
 use burn::nn::{Initializer, Linear};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 use std::fmt;
 use std::sync::Arc;
-use velodrome_harness::contract::apply_linear;
+use velodrome_harness::contract::{apply_linear, lengthen};
 
 /// Added to the length of a query or a key that is divided by it.
 const LENGTH_EPSILON: f64 = 1e-6;
@@ -23,11 +24,16 @@ pub(super) struct View {
 }
 
 impl View {
-    /// For `tokens` tokens from the first position on.
-    pub(super) fn new(tokens: usize, angles: Option<&Angles>, device: &Device) -> Self {
+    /// For `tokens` tokens, of which the last `text` stand at the first positions on.
+    pub(super) fn new(
+        tokens: usize,
+        text: usize,
+        angles: Option<&Angles>,
+        device: &Device,
+    ) -> Self {
         Self {
             mask: causal_mask(tokens, device),
-            rotation: angles.map(|angles| angles.rotation(tokens, device)),
+            rotation: angles.map(|angles| angles.rotation(text, device)),
         }
     }
 }
@@ -95,8 +101,15 @@ struct Rotation {
 }
 
 impl Rotation {
-    /// Turns each pair of neighbouring values of `x`, `[examples, heads, tokens, width]`.
+    /// Turns each pair of neighbouring values of `x`, `[examples, heads, tokens, width]`. Tokens in front
+    /// of the text have no position and stay as they are.
     fn turn(&self, x: Tensor<4>) -> Tensor<4> {
+        let [_, _, all, _] = x.dims();
+        let [_, _, text, _, _] = self.cosines.dims();
+        if all > text {
+            let front = x.clone().narrow(2, 0, all - text);
+            return Tensor::cat(vec![front, self.turn(x.narrow(2, all - text, text))], 2);
+        }
         let shape = x.dims();
         let [examples, heads, tokens, width] = shape;
         let x = x.reshape([examples, heads, tokens, width / 2, 2]);
@@ -154,6 +167,7 @@ impl Attention {
         let [examples, tokens, width] = x.dims();
         let each = width / self.heads;
         let split = |x: Tensor<3>| {
+            let [_, tokens, _] = x.dims();
             x.reshape([examples, tokens, self.heads, each])
                 .swap_dims(1, 2)
         };
@@ -162,8 +176,10 @@ impl Attention {
             None => x,
         };
         let query = turn(split(apply_linear(&self.query, x.clone())));
-        let key = turn(split(apply_linear(&self.key, x.clone())));
-        let value = split(apply_linear(&self.value, x));
+        let key = lengthen(&self.key.weight, apply_linear(&self.key, x.clone()));
+        let value = lengthen(&self.value.weight, apply_linear(&self.value, x));
+        let [_, keys, _] = key.dims();
+        let (key, value) = (turn(split(key)), split(value));
         let (query, key) = match &self.scale {
             Some(scale) => {
                 let scale = scale.val().reshape([1, 1, 1, 1]);
@@ -175,11 +191,73 @@ impl Attention {
                 (query.mul_scalar(scale), key)
             }
         };
-        let weights = softmax(query.matmul(key.transpose()) + view.mask.clone(), 3);
+        let weights = softmax(
+            query.matmul(key.transpose()) + open_in_front(view.mask.clone(), keys),
+            3,
+        );
         let mixed = weights
             .matmul(value)
             .swap_dims(1, 2)
             .reshape([examples, tokens, width]);
         apply_linear(&self.output, mixed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::NormPlace;
+    use super::super::tests::tiny;
+    use super::*;
+    use burn::module::Reparameterizer;
+    use burn::tensor::Distribution;
+    use std::collections::BTreeMap;
+    use velodrome_harness::contract::Adapter;
+
+    /// Puts vectors in front of what comes out of the layers of these names.
+    struct InFront(BTreeMap<String, Tensor<2>>);
+
+    impl Reparameterizer for InFront {
+        type Reparam = Adapter;
+
+        fn reparameterize<const D: usize>(
+            &mut self,
+            path: &str,
+            param: Param<Tensor<D>>,
+        ) -> (Param<Tensor<D>>, Option<Adapter>) {
+            let adapter = self.0.remove(path).map(|front| {
+                Adapter::new(vec![front], |weight, _| weight).with_lengthening(|x, factors| {
+                    let [examples, _, width] = x.dims();
+                    let [more, _] = factors[0].dims();
+                    let front = factors[0].clone().reshape([1, more, width]);
+                    Tensor::cat(vec![front.repeat_dim(0, examples), x], 1)
+                })
+            });
+            (param, adapter)
+        }
+    }
+
+    /// Keys and values that a layer computes for tokens stand for these tokens.
+    #[test]
+    fn a_prefix_stands_for_tokens() {
+        let _lock = crate::models::test_lock();
+        let device = Device::flex().autodiff();
+        let config = tiny(NormPlace::Pre);
+        device.seed(2);
+        let attention = Attention::new(&config, &device);
+        let x = Tensor::<3>::random([2, 5, 8], Distribution::Default, &device);
+        // The same two tokens begin both examples.
+        let front = x.clone().narrow(0, 0, 1).narrow(1, 0, 2);
+        let text = x.narrow(1, 2, 3);
+        let whole = Tensor::cat(vec![front.clone().repeat_dim(0, 2), text.clone()], 1);
+        let whole = attention.forward(whole, &View::new(5, 5, None, &device));
+        let of = |layer: &Linear| layer.forward(front.clone()).reshape([2, 8]).inner();
+        let fronts = [
+            ("key.weight".to_string(), of(&attention.key)),
+            ("value.weight".to_string(), of(&attention.value)),
+        ];
+        let prefixed = attention.apply_reparameterization(InFront(BTreeMap::from(fronts)));
+        let part = prefixed.forward(text, &View::new(3, 3, None, &device));
+        let difference = (whole.narrow(1, 2, 3) - part).abs().max();
+        assert!(difference.into_scalar::<f32>() < 1e-6);
     }
 }

@@ -3,7 +3,7 @@
 mod attention;
 mod block;
 
-use super::parts::{Activation, dropout, evaluate_classes, sum};
+use super::parts::{Activation, dropout, evaluate_classes, own_tokens, sum, tokens_of};
 use attention::{Angles, View};
 use block::{Block, norm};
 use burn::module::{Module, Param};
@@ -11,7 +11,8 @@ use burn::nn::norm::Normalization;
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor};
 use velodrome_harness::contract::{
-    Batch, ModelError, Network, ParamKind, Pass, Predictions, apply_linear, cross_entropy,
+    Batch, ModelError, Network, ParamKind, Pass, Predictions, Tokens, apply_linear, cross_entropy,
+    lengthen,
 };
 use velodrome_results::measures::Measures;
 
@@ -238,15 +239,16 @@ impl Gpt {
             }
             None => x,
         };
-        let mut x = dropout(x, rate);
-        let view = View::new(n, self.angles.as_ref(), &x.device());
+        let mut x = dropout(lengthen(&self.embedding.weight, x), rate);
+        let [_, all, _] = x.dims();
+        let view = View::new(all, n, self.angles.as_ref(), &x.device());
         for block in &self.blocks {
             x = block.forward(x, &view, rate);
         }
         if let Some(norm) = &self.final_norm {
             x = norm.forward(x);
         }
-        let x = x.reshape([examples * n, width]);
+        let x = own_tokens(x, n).reshape([examples * n, width]);
         let logits = match &self.head {
             Some(head) => apply_linear(head, x),
             None => x.matmul(self.embedding.weight.val().transpose()),
@@ -304,8 +306,14 @@ impl Network for Gpt {
             _ => None,
         }
     }
+
+    fn tokens_of(path: &str) -> Option<Tokens> {
+        tokens_of(path, "embedding.weight")
+    }
 }
 
+#[cfg(test)]
+mod lengthening_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

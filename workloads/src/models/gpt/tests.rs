@@ -31,15 +31,15 @@ pub(super) fn tiny_official() -> GptConfig {
     }
 }
 
-pub(super) fn batch(tokens: &[[i32; 7]], device: &Device) -> Batch {
+pub(super) fn batch<const N: usize>(tokens: &[[i32; N]], device: &Device) -> Batch {
     let host = HostBatch {
         fields: vec![HostField {
             name: "tokens",
-            shape: vec![tokens.len(), 7],
+            shape: vec![tokens.len(), N],
             values: HostValues::Int(tokens.concat()),
         }],
         examples: tokens.len(),
-        units: 6 * tokens.len(),
+        units: (N - 1) * tokens.len(),
     };
     Batch::from_host(host, (0..tokens.len()).collect(), device)
 }
