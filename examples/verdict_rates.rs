@@ -150,6 +150,9 @@ enum Mode {
         /// Two runs one after the other, compared with the default drift, instead of a race
         #[arg(long)]
         in_sequence: bool,
+        /// The candidate's studies have other seeds than the base's
+        #[arg(long, requires = "in_sequence")]
+        other_seeds: bool,
         /// Keep a second process busy during a third of the time
         #[arg(long)]
         load: bool,
@@ -176,6 +179,7 @@ fn main() -> ExitCode {
             comparisons,
             handicap,
             in_sequence,
+            other_seeds,
             load,
             studies,
             out,
@@ -184,6 +188,7 @@ fn main() -> ExitCode {
             let races = Races {
                 handicap: handicap.unwrap_or_default(),
                 in_sequence,
+                other_seeds,
                 studies,
                 out,
             };
@@ -263,6 +268,7 @@ fn cells(rates: &Rates) -> String {
 struct Races {
     handicap: String,
     in_sequence: bool,
+    other_seeds: bool,
     studies: u32,
     out: PathBuf,
 }
@@ -341,9 +347,20 @@ impl Races {
     }
 
     fn two_runs(&self, seed: u32) -> Result<i32, Box<dyn std::error::Error>> {
-        let folder = self.out.join(format!("two-{}-{seed}", self.handicap));
+        let others = if self.other_seeds { "-others" } else { "" };
+        let folder = self
+            .out
+            .join(format!("two-{}{others}-{seed}", self.handicap));
         let sides = ["base", "candidate"].map(|side| folder.join(side));
-        for (side, handicap) in sides.iter().zip(["", &self.handicap]) {
+        let seeds = [
+            seed,
+            if self.other_seeds {
+                seed + 1_000_000
+            } else {
+                seed
+            },
+        ];
+        for ((side, handicap), seed) in sides.iter().zip(["", &self.handicap]).zip(seeds) {
             let mut command = self.program(&["run", "--records-only", "--events=plain"], seed)?;
             command
                 .arg("--out")
