@@ -32,8 +32,8 @@ pub(super) struct Changes {
     question: Question,
     lines: Vec<Line>,
     left_out: usize,
-    /// Per cent.
-    threshold: f64,
+    /// The changes that do not count, per cent: as far down as up in logarithms.
+    grey: (f64, f64),
     names: f64,
     words: f64,
 }
@@ -83,6 +83,11 @@ impl Changes {
             .collect();
         lines.append(&mut rows);
         let options = &found.options;
+        let threshold = match question {
+            Question::Learning => options.learning,
+            Question::Speed => options.speed.max(found.drift),
+            Question::Memory => options.memory,
+        };
         let width = |text: &dyn Fn(&Line) -> &str, size: f64| {
             let widths = lines.iter().map(|l| text_width(text(l), size));
             widths.fold(70.0, f64::max).min(300.0)
@@ -90,12 +95,10 @@ impl Changes {
         Self {
             question,
             left_out,
-            threshold: 100.0
-                * match question {
-                    Question::Learning => options.learning,
-                    Question::Speed => options.speed.max(found.drift),
-                    Question::Memory => options.memory,
-                },
+            grey: (
+                per_cent((1.0 + threshold).recip()),
+                per_cent(1.0 + threshold),
+            ),
             names: width(&|l| &l.name, NORMAL),
             words: width(&|l| &l.words, SMALL) + 20.0,
             lines,
@@ -112,8 +115,8 @@ impl Changes {
             let (low, high) = l.interval.unzip();
             [l.change, low, high]
         });
-        let edge = 2.0 * self.threshold;
-        let (low, high) = ends.flatten().fold((-edge, edge), |(low, high), x| {
+        let edges = ((2.0 * self.grey.0).max(-100.0), 2.0 * self.grey.1);
+        let (low, high) = ends.flatten().fold(edges, |(low, high), x| {
             (low.min(x), high.max(x.min(FURTHEST)))
         });
         let room = 0.04 * (high - low);
@@ -167,8 +170,8 @@ impl Picture for Changes {
             y: Scale::linear(0.0, 1.0),
         };
         pen.rectangle(
-            (frame.x_at(-self.threshold), frame.top),
-            (frame.x_at(self.threshold), frame.bottom),
+            (frame.x_at(self.grey.0), frame.top),
+            (frame.x_at(self.grey.1), frame.bottom),
             STRIP,
         )?;
         frame.x_grid(pen, 7)?;
