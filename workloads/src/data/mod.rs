@@ -1,6 +1,7 @@
 //! The data sets. Embedded ones have their source, licence and way of cutting beside them in
 //! `workloads/data/`; others are fetched ([`fetched`]) or lie in a folder that the user fills.
 
+mod byte_level;
 mod cifar;
 mod criteo;
 mod digits;
@@ -9,6 +10,7 @@ pub mod fetched;
 mod fft;
 mod fineweb;
 mod flights;
+pub mod gguf;
 mod imagenet;
 mod images;
 mod moby_dick;
@@ -26,12 +28,14 @@ mod translation;
 mod windows;
 mod wordpiece;
 
+pub use byte_level::ByteLevel;
 pub use cifar::Cifar10;
 pub use criteo::{Criteo, Lines};
 pub use digits::Digits;
 pub use fashion::Fashion;
 pub use fineweb::{FineWeb, TokenWindows};
 pub use flights::{Flight, FlightSplit, Flights, Route, Timetable, flight_splits, parse_parquet};
+pub use gguf::{Gguf, GgufError};
 pub use imagenet::ImageNet;
 pub use images::{ImageSplits, Images};
 pub use moby_dick::MobyDick;
