@@ -13,6 +13,7 @@ mod flights;
 pub mod gguf;
 mod imagenet;
 mod images;
+mod instructions;
 mod moby_dick;
 mod modular;
 pub mod molecules;
@@ -38,6 +39,8 @@ pub use flights::{Flight, FlightSplit, Flights, Route, Timetable, flight_splits,
 pub use gguf::{Gguf, GgufError};
 pub use imagenet::ImageNet;
 pub use images::{ImageSplits, Images};
+pub(crate) use instructions::MODEL as SMOLLM2_MODEL;
+pub use instructions::{Answers, Chat, Instructions};
 pub use moby_dick::MobyDick;
 pub use modular::{Equations, Modular, Operation};
 pub use molecules::{Molpcba, Pcba, PcbaFull};
