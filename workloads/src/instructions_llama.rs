@@ -81,3 +81,6 @@ pub fn published(config: &LlamaConfig, device: &Device) -> Result<Llama, ModelEr
     let file = Gguf::read(&file).map_err(|e| fault(e.to_string()))?;
     Llama::load(config, &file, device).map_err(|e| fault(e.to_string()))
 }
+
+#[cfg(test)]
+mod tests;
