@@ -13,6 +13,7 @@ pub mod fashion_resnet;
 pub mod fashion_vit;
 pub mod flights_dlrm;
 pub mod garments_vit;
+pub mod instructions_llama;
 pub mod metrics;
 pub mod moby_gpt;
 pub mod models;
@@ -67,6 +68,7 @@ pub const TABLE: &[&dyn Members] = &[
     &sequence_to_sequence::ALGOPERF,
     &sentiment_encoder::REVIEWS,
     &sentiment_encoder::SENTENCES,
+    &instructions_llama::WORKSTATION,
 ];
 
 /// Names of all workloads of this crate, in the table's order.

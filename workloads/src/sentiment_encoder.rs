@@ -25,42 +25,50 @@ const REVIEW: usize = 128;
 const SENTENCE: usize = 64;
 
 /// On reviews of IMDB.
-pub const REVIEWS: Published<TextClassifierConfig> = Published(Family {
-    base: "reviews_encoder_long",
-    kind: KIND,
-    size: Size::Workstation,
-    summary: "Tell whether a film review praises, from the published weights of MiniLM.",
-    loss: LOSS,
-    unit: "tokens",
-    split_sizes: OpinionSplits::REVIEW_SIZES,
-    data: OpinionSplits::source,
-    config,
-    variants: VARIANTS,
-    model: describe,
-    parameters: TextClassifierConfig::parameters,
-    targets: include_str!("../targets/reviews_encoder_long.toml"),
-    open: |_, name| Ok(OpinionSplits::reviews(name, REVIEW)?.into()),
-    build,
-});
+pub const REVIEWS: Published<TextClassifierConfig> = Published {
+    new_head: true,
+    retained: None,
+    family: Family {
+        base: "reviews_encoder_long",
+        kind: KIND,
+        size: Size::Workstation,
+        summary: "Tell whether a film review praises, from the published weights of MiniLM.",
+        loss: LOSS,
+        unit: "tokens",
+        split_sizes: OpinionSplits::REVIEW_SIZES,
+        data: OpinionSplits::source,
+        config,
+        variants: VARIANTS,
+        model: describe,
+        parameters: TextClassifierConfig::parameters,
+        targets: include_str!("../targets/reviews_encoder_long.toml"),
+        open: |_, name| Ok(OpinionSplits::reviews(name, REVIEW)?.into()),
+        build,
+    },
+};
 
 /// On sentences of Rotten Tomatoes.
-pub const SENTENCES: Published<TextClassifierConfig> = Published(Family {
-    base: "sentences_encoder",
-    kind: KIND,
-    size: Size::Workstation,
-    summary: "Tell whether a sentence about a film praises it, from the published weights of MiniLM.",
-    loss: LOSS,
-    unit: "tokens",
-    split_sizes: OpinionSplits::SENTENCE_SIZES,
-    data: OpinionSplits::source,
-    config,
-    variants: VARIANTS,
-    model: describe,
-    parameters: TextClassifierConfig::parameters,
-    targets: include_str!("../targets/sentences_encoder.toml"),
-    open: |_, name| Ok(OpinionSplits::sentences(name, SENTENCE)?.into()),
-    build,
-});
+pub const SENTENCES: Published<TextClassifierConfig> = Published {
+    new_head: true,
+    retained: None,
+    family: Family {
+        base: "sentences_encoder",
+        kind: KIND,
+        size: Size::Workstation,
+        summary: "Tell whether a sentence about a film praises it, from the published weights of MiniLM.",
+        loss: LOSS,
+        unit: "tokens",
+        split_sizes: OpinionSplits::SENTENCE_SIZES,
+        data: OpinionSplits::source,
+        config,
+        variants: VARIANTS,
+        model: describe,
+        parameters: TextClassifierConfig::parameters,
+        targets: include_str!("../targets/sentences_encoder.toml"),
+        open: |_, name| Ok(OpinionSplits::sentences(name, SENTENCE)?.into()),
+        build,
+    },
+};
 
 /// The same model and data: the file of targets says how much may train.
 const VARIANTS: &[Variant<TextClassifierConfig>] = &[Variant {

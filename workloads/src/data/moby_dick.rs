@@ -29,6 +29,12 @@ impl MobyDick {
         }
     }
 
+    /// The text in one piece.
+    pub(super) fn text(workload: &str) -> Result<String, WorkloadError> {
+        String::from_utf8(FILE.unpack(workload)?)
+            .map_err(|e| FILE.fault(workload, &format!("is not UTF-8: {e}")))
+    }
+
     /// Opens the text.
     pub fn open(workload: &str) -> Result<Prose, WorkloadError> {
         Prose::open(&FILE, workload, Self::LENGTH)

@@ -1,6 +1,7 @@
 //! The data sets. Embedded ones have their source, licence and way of cutting beside them in
 //! `workloads/data/`; others are fetched ([`fetched`]) or lie in a folder that the user fills.
 
+mod byte_level;
 mod cifar;
 mod criteo;
 mod digits;
@@ -9,8 +10,10 @@ pub mod fetched;
 mod fft;
 mod fineweb;
 mod flights;
+pub mod gguf;
 mod imagenet;
 mod images;
+mod instructions;
 mod moby_dick;
 mod modular;
 pub mod molecules;
@@ -26,14 +29,18 @@ mod translation;
 mod windows;
 mod wordpiece;
 
+pub use byte_level::ByteLevel;
 pub use cifar::Cifar10;
 pub use criteo::{Criteo, Lines};
 pub use digits::Digits;
 pub use fashion::Fashion;
 pub use fineweb::{FineWeb, TokenWindows};
 pub use flights::{Flight, FlightSplit, Flights, Route, Timetable, flight_splits, parse_parquet};
+pub use gguf::{Gguf, GgufError};
 pub use imagenet::ImageNet;
 pub use images::{ImageSplits, Images};
+pub(crate) use instructions::MODEL as SMOLLM2_MODEL;
+pub use instructions::{Answers, Chat, Instructions};
 pub use moby_dick::MobyDick;
 pub use modular::{Equations, Modular, Operation};
 pub use molecules::{Molpcba, Pcba, PcbaFull};

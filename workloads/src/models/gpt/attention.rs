@@ -17,7 +17,7 @@ const SQUARE_EPSILON: f64 = 1e-24;
 
 /// What all layers of a pass share: where a token may look, and how far its place turns it.
 #[derive(Debug, Clone)]
-pub(super) struct View {
+pub(in crate::models) struct View {
     /// `[1, 1, tokens, tokens]`, added to the scores.
     mask: Tensor<4>,
     rotation: Option<Rotation>,
@@ -25,7 +25,7 @@ pub(super) struct View {
 
 impl View {
     /// For `tokens` tokens, of which the last `text` stand at the first positions on.
-    pub(super) fn new(
+    pub(in crate::models) fn new(
         tokens: usize,
         text: usize,
         angles: Option<&Angles>,
@@ -35,6 +35,21 @@ impl View {
             mask: causal_mask(tokens, device),
             rotation: angles.map(|angles| angles.rotation(text, device)),
         }
+    }
+
+    /// Queries or keys, `[examples, heads, tokens, width]`, turned by their places.
+    pub(in crate::models) fn turn(&self, x: Tensor<4>) -> Tensor<4> {
+        match &self.rotation {
+            Some(rotation) => rotation.turn(x),
+            None => x,
+        }
+    }
+
+    /// The weights of attention from its scores, `[examples, heads, tokens, keys]`. Keys in front of the
+    /// tokens' own are seen by all.
+    pub(in crate::models) fn weights(&self, scores: Tensor<4>) -> Tensor<4> {
+        let [_, _, _, keys] = scores.dims();
+        softmax(scores + open_in_front(self.mask.clone(), keys), 3)
     }
 }
 
@@ -49,7 +64,7 @@ fn causal_mask(n: usize, device: &Device) -> Tensor<4> {
 /// Cosines and sines of rotary positions, `[positions, pairs]` each: pair `i` of `p` pairs turns by
 /// `position * base^(-i / p)` (Su et al. 2021, arXiv 2104.09864).
 #[derive(Clone)]
-pub(super) struct Angles {
+pub(in crate::models) struct Angles {
     cosines: Arc<[f32]>,
     sines: Arc<[f32]>,
     pairs: usize,
@@ -63,7 +78,7 @@ impl fmt::Debug for Angles {
 
 impl Angles {
     /// For heads of `width` values, an even number.
-    pub(super) fn new(positions: usize, width: usize, base: f64) -> Self {
+    pub(in crate::models) fn new(positions: usize, width: usize, base: f64) -> Self {
         let pairs = width / 2;
         let angle = |at: usize| {
             let frequency = base.powf(-((at % pairs) as f64) / pairs as f64);
@@ -171,15 +186,10 @@ impl Attention {
             x.reshape([examples, tokens, self.heads, each])
                 .swap_dims(1, 2)
         };
-        let turn = |x: Tensor<4>| match &view.rotation {
-            Some(rotation) => rotation.turn(x),
-            None => x,
-        };
-        let query = turn(split(apply_linear(&self.query, x.clone())));
+        let query = view.turn(split(apply_linear(&self.query, x.clone())));
         let key = lengthen(&self.key.weight, apply_linear(&self.key, x.clone()));
         let value = lengthen(&self.value.weight, apply_linear(&self.value, x));
-        let [_, keys, _] = key.dims();
-        let (key, value) = (turn(split(key)), split(value));
+        let (key, value) = (view.turn(split(key)), split(value));
         let (query, key) = match &self.scale {
             Some(scale) => {
                 let scale = scale.val().reshape([1, 1, 1, 1]);
@@ -191,10 +201,7 @@ impl Attention {
                 (query.mul_scalar(scale), key)
             }
         };
-        let weights = softmax(
-            query.matmul(key.transpose()) + open_in_front(view.mask.clone(), keys),
-            3,
-        );
+        let weights = view.weights(query.matmul(key.transpose()));
         let mixed = weights
             .matmul(value)
             .swap_dims(1, 2)

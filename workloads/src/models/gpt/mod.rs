@@ -3,8 +3,9 @@
 mod attention;
 mod block;
 
+pub(super) use attention::{Angles, View};
+
 use super::parts::{Activation, dropout, evaluate_classes, own_tokens, sum, tokens_of};
-use attention::{Angles, View};
 use block::{Block, norm};
 use burn::module::{Module, Param};
 use burn::nn::norm::Normalization;
