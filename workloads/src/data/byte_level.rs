@@ -23,7 +23,7 @@ pub struct ByteLevel {
     /// The token of each byte.
     bytes: Vec<i32>,
     /// Rank and result of each pair that is merged; the lowest rank comes first.
-    merges: HashMap<(i32, i32), (usize, i32)>,
+    merges: Merges,
     /// The bytes of each token; of a special one, its name.
     spellings: Vec<Vec<u8>>,
     special: HashMap<String, i32>,
@@ -163,11 +163,11 @@ impl ByteLevel {
     }
 }
 
+/// For two neighbours the rank of their merge, and the token that it makes.
+type Merges = HashMap<(i32, i32), (usize, i32)>;
+
 /// The merges of a file, the first one of rank 0.
-fn merges(
-    file: &Gguf<'_>,
-    known: &HashMap<&str, i32>,
-) -> Result<HashMap<(i32, i32), (usize, i32)>, GgufError> {
+fn merges(file: &Gguf<'_>, known: &HashMap<&str, i32>) -> Result<Merges, GgufError> {
     let field = "tokenizer.ggml.merges";
     let mut merges = HashMap::new();
     for (rank, text) in file.texts(field)?.iter().enumerate() {
