@@ -92,7 +92,7 @@ eval_every_work = 32
         let retained = outcome.retained.unwrap();
         assert!(retained.after != retained.before, "{id}: {retained:?}");
         let losses: Vec<f64> = trial.evals.iter().map(|e| e.validation["loss"]).collect();
-        assert!(losses[0] != losses[1], "{id}: {losses:?}");
+        assert!(losses.first() != losses.last(), "{id}: {losses:?}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a submission must survive, and what it states of itself.
 
 use super::{Check, Lab, Ride, host};
-use crate::contract::{State, SubmissionError};
+use crate::contract::{ParamInfo, ParamKind, State, SubmissionError};
 
 /// Index of the parameter that is frozen for a check: the hidden matrix.
 const FROZEN: usize = 1;
@@ -59,11 +59,17 @@ impl Lab<'_> {
                 trainee.set_trainable(|info| info.index != FROZEN);
             };
             let mut ride = self.begin_with(point, freeze)?;
+            // An adapter's factors may stand in front of it; they are of no kind.
+            let params = ride.trainee.params();
+            let own = |p: &&ParamInfo| p.kind != ParamKind::Other;
+            let place = params.iter().filter(own).nth(FROZEN).map(|p| p.index);
             let before = host(&ride.trainee);
             self.steps(&mut ride, 0, 8)?;
             let evaluated = self.left(&mut ride)?.values;
             let after = host(&ride.trainee);
-            let stays = |values: &[Vec<f32>]| values.get(FROZEN) == before.get(FROZEN);
+            let stays = |values: &[Vec<f32>]| {
+                place.is_some_and(|place| values.get(place) == before.get(place))
+            };
             Ok(if !stays(&after) || !stays(&evaluated) {
                 (false, "a parameter moved that was frozen before the start: leave out what is not `trainable`".into())
             } else if after == before {

@@ -144,10 +144,18 @@ fn lock(cache: &Path) -> Result<File, FetchError> {
         opened => opened,
     };
     let file = file.map_err(|e| FetchError::io(&path, "write", e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(FetchError::Busy { path }),
-        Err(fs::TryLockError::Error(e)) => Err(FetchError::io(&path, "lock", e)),
+    // A child of this process holds the lock of a fetch that is over until it has become another program.
+    let mut tries = 10;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(fs::TryLockError::WouldBlock) if tries > 0 => {
+                tries -= 1;
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+            Err(fs::TryLockError::WouldBlock) => return Err(FetchError::Busy { path }),
+            Err(fs::TryLockError::Error(e)) => return Err(FetchError::io(&path, "lock", e)),
+        }
     }
 }
 
