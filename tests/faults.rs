@@ -17,7 +17,7 @@ submissions = ["panics", "not_a_number", "sleeps", "memory_hog", "aborts", "hone
 
 [limits]
 stall_seconds = 4
-memory_bytes = 1_500_000_000
+memory_bytes = 500_000_000
 
 [overrides.digits_mlp]
 budget_work = 3200
