@@ -101,6 +101,17 @@ impl Adapter {
         self
     }
 
+    /// Trained `vectors`, `[more, width]`, in front of the tokens that come out of the layer, whose weight
+    /// stays as it is.
+    pub fn in_front(vectors: Tensor<2>) -> Self {
+        Self::new(vec![vectors], |weight, _| weight).with_lengthening(|x, factors| {
+            match factors.first() {
+                Some(vectors) => behind(vectors.clone(), x),
+                None => x,
+            }
+        })
+    }
+
     fn values(&self) -> Vec<Tensor<2>> {
         self.factors.iter().map(Param::val).collect()
     }
@@ -138,6 +149,14 @@ pub fn lengthen<const D: usize>(weight: &Param<Tensor<D>>, x: Tensor<3>) -> Tens
     }
 }
 
+/// `x`, `[examples, tokens, width]`, behind `front`, `[more, width]`, the same in every example.
+pub fn behind(front: Tensor<2>, x: Tensor<3>) -> Tensor<3> {
+    let [examples, _, width] = x.dims();
+    let [more, _] = front.dims();
+    let front = front.reshape([1, more, width]).repeat_dim(0, examples);
+    Tensor::cat(vec![front, x], 1)
+}
+
 impl Reparameterization for Adapter {
     const NAME: &'static str = "adapter";
 
@@ -171,5 +190,25 @@ impl Reparameterizer for Attacher<'_> {
         };
         let adapter = (self.choose)(param.id, plain.reshape([n]));
         (param, adapter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    #[test]
+    fn what_stands_in_front_is_the_same_in_every_example() {
+        let device = Device::flex();
+        let front = Tensor::<2>::from_data([[1.0, 2.0], [3.0, 4.0]], &device);
+        let x = Tensor::<3>::from_data([[[5.0, 6.0]], [[7.0, 8.0]]], &device);
+        let longer = behind(front, x);
+        assert_eq!(longer.dims(), [2, 3, 2]);
+        let values: Vec<f32> = longer.into_data().try_to_vec().unwrap();
+        assert_eq!(
+            values,
+            [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 1.0, 2.0, 3.0, 4.0, 7.0, 8.0]
+        );
     }
 }

@@ -17,7 +17,9 @@ mod trainee;
 mod walk;
 mod workload;
 
-pub use adapter::{Activations, Adapter, Attach, Lengthening, Recipe, apply_linear, lengthen};
+pub use adapter::{
+    Activations, Adapter, Attach, Lengthening, Recipe, apply_linear, behind, lengthen,
+};
 pub use batch::{Batch, Dataset, Field, FieldError, HostBatch, HostField, HostValues};
 pub use error::{ModelError, SubmissionError, WorkloadError};
 pub use gradients::Gradients;

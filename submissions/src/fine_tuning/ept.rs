@@ -27,21 +27,18 @@
 //! Lipani, arXiv 2309.05173; `ZhengxiangShi/DePT`). Positions: as many as the model has learned ones, or 256
 //! (DePT's longest input); tokens further on get no correction.
 
-use super::faster::Faster;
-use super::prompts::{behind, first, input};
+use super::faster::two_rates;
+use super::prompts::{first, input};
 use crate::adapters::{Draw, FINETUNE, Race, attach, factors, rates};
 use crate::common::{positive, whole};
 use crate::flat::bytes_per_entry;
-use crate::fused::Fused;
-use crate::optimizers::adamw::AdamW;
 use crate::scheduled::ScheduledOptimizer;
-use burn::optim::ModuleOptimizer;
 use burn::tensor::Tensor;
 use burn::tensor::activation::softmax;
 use std::collections::{BTreeMap, BTreeSet};
 use velodrome_harness::contract::{
     Adapter, Algorithm, Description, ParamInfo, ParamKind, Point, SearchSpace, StartContext,
-    Submission, SubmissionError, Trainee,
+    Submission, SubmissionError, Trainee, behind,
 };
 
 /// Spaces that the prompt is mixed from.
@@ -143,13 +140,7 @@ impl Submission for Ept {
         // `A` and `B` are the second and the third of the only adapter's factors.
         let factors = factors(&trainee.params());
         let pair: BTreeSet<usize> = factors.iter().skip(1).take(2).map(|p| p.index).collect();
-        let rule = AdamW::from_point(&context.point)?;
-        let factor = ratio;
-        let optimizer = ModuleOptimizer::from(Fused(rule)).with_group(
-            trainee.group(|p| pair.contains(&p.index)),
-            Fused(Faster { rule, factor }),
-            None,
-        );
+        let optimizer = two_rates(trainee, &context.point, &pair, ratio)?;
         ScheduledOptimizer::cosine(optimizer, context)
     }
 }

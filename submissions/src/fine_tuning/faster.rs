@@ -1,14 +1,18 @@
 //! Two learning rates in one schedule.
 
-use crate::fused::{Now, Number, Rule};
+use crate::fused::{Fused, Now, Number, Rule};
+use crate::optimizers::adamw::AdamW;
+use burn::optim::ModuleOptimizer;
+use std::collections::BTreeSet;
+use velodrome_harness::contract::{Point, SubmissionError, Trainee};
 
 /// A rule at a multiple of the scheduled learning rate.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Faster<R> {
+struct Faster<R> {
     /// The rule.
-    pub(super) rule: R,
+    rule: R,
     /// The multiple.
-    pub(super) factor: f64,
+    factor: f64,
 }
 
 impl<R: Rule<S>, const S: usize> Rule<S> for Faster<R> {
@@ -18,4 +22,19 @@ impl<R: Rule<S>, const S: usize> Rule<S> for Faster<R> {
             ..now
         })
     }
+}
+
+/// AdamW with the point's numbers; the parameters of the indices in `group` at `factor` times the rate.
+pub(super) fn two_rates(
+    trainee: &Trainee,
+    point: &Point,
+    group: &BTreeSet<usize>,
+    factor: f64,
+) -> Result<ModuleOptimizer, SubmissionError> {
+    let rule = AdamW::from_point(point)?;
+    Ok(ModuleOptimizer::from(Fused(rule)).with_group(
+        trainee.group(|p| group.contains(&p.index)),
+        Fused(Faster { rule, factor }),
+        None,
+    ))
 }

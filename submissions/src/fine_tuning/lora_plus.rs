@@ -19,16 +19,13 @@
 //! # Sources
 //! Hayou, Ghosh and Yu, arXiv 2402.12354; Hugging Face PEFT 0.21.2, `optimizers/loraplus.py`.
 
-use super::faster::Faster;
+use super::faster::two_rates;
 use crate::adapters::lora::Lora;
 use crate::adapters::selection::lora_plus;
 use crate::adapters::{Added, FINETUNE, Race, adapt, factors, rates};
 use crate::common::{positive, whole};
 use crate::flat::bytes_per_entry;
-use crate::fused::Fused;
-use crate::optimizers::adamw::AdamW;
 use crate::scheduled::ScheduledOptimizer;
-use burn::optim::ModuleOptimizer;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use velodrome_harness::contract::{
@@ -75,13 +72,7 @@ impl Submission for LoraPlus {
         let factors = factors(&trainee.params());
         let faster = factors.iter().zip(rates).filter(|(_, rate)| *rate != 1.0);
         let faster: BTreeSet<usize> = faster.map(|(p, _)| p.index).collect();
-        let rule = AdamW::from_point(&context.point)?;
-        let factor = ratio;
-        let optimizer = ModuleOptimizer::from(Fused(rule)).with_group(
-            trainee.group(|p| faster.contains(&p.index)),
-            Fused(Faster { rule, factor }),
-            None,
-        );
+        let optimizer = two_rates(trainee, &context.point, &faster, ratio)?;
         ScheduledOptimizer::cosine(optimizer, context)
     }
 }

@@ -13,7 +13,7 @@
 //! behind the prefixes while they train, and PEFT's start has a deviation of 1, which drowns the keys of a
 //! small model.
 
-use super::prompts::{TOKENS, behind, tokenless};
+use super::prompts::{TOKENS, tokenless};
 use crate::adapters::{Draw, FINETUNE, Race, attach, rates};
 use crate::common::whole;
 use crate::flat::bytes_per_entry;
@@ -66,9 +66,7 @@ impl Submission for PrefixTuning {
             };
             let mut draw = Draw::of(context.seed, param.index);
             let prefix = draw.normal([count, *width], DEVIATION, &device);
-            let adapter = Adapter::new(vec![prefix], |weight, _| weight)
-                .with_lengthening(|x, factors| behind(factors[0].clone(), x));
-            adapters.insert(param.index, adapter);
+            adapters.insert(param.index, Adapter::in_front(prefix));
         }
         if adapters.is_empty() {
             return Err(tokenless());

@@ -13,7 +13,7 @@
 //! prompt has no positions; in front of patches it starts as in visual prompt tuning (arXiv 2203.12119),
 //! before the first block alone.
 
-use super::prompts::{TOKENS, behind, first, input};
+use super::prompts::{TOKENS, first, input};
 use crate::adapters::{Draw, FINETUNE, Race, attach, rates};
 use crate::common::whole;
 use crate::flat::bytes_per_entry;
@@ -58,9 +58,8 @@ impl Submission for PromptTuning {
         let device = trainee.device();
         let mut draw = Draw::of(context.seed, input.index);
         let prompt = first(trainee, &input, [count, width], &mut draw, &device);
-        let adapter = Adapter::new(vec![prompt], |weight, _| weight)
-            .with_lengthening(|x, factors| behind(factors[0].clone(), x));
-        attach(trainee, BTreeMap::from([(input.index, adapter)]), |_| false)?;
+        let adapters = BTreeMap::from([(input.index, Adapter::in_front(prompt))]);
+        attach(trainee, adapters, |_| false)?;
         let optimizer = Fused(AdamW::from_point(&context.point)?);
         ScheduledOptimizer::cosine(optimizer, context)
     }

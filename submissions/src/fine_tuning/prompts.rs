@@ -62,30 +62,3 @@ pub(super) fn first(
     let rows = rows.into_iter().map(|r| table.clone().narrow(0, r, 1));
     Tensor::cat(rows.collect(), 0)
 }
-
-/// `x`, `[examples, tokens, width]`, behind `front`, `[more, width]`, the same in every example.
-pub(super) fn behind(front: Tensor<2>, x: Tensor<3>) -> Tensor<3> {
-    let [examples, _, width] = x.dims();
-    let [more, _] = front.dims();
-    let front = front.reshape([1, more, width]).repeat_dim(0, examples);
-    Tensor::cat(vec![front, x], 1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::adapters::layout::values;
-
-    #[test]
-    fn what_stands_in_front_is_the_same_in_every_example() {
-        let device = Device::flex();
-        let front = Tensor::<2>::from_data([[1.0, 2.0], [3.0, 4.0]], &device);
-        let x = Tensor::<3>::from_data([[[5.0, 6.0]], [[7.0, 8.0]]], &device);
-        let longer = behind(front, x);
-        assert_eq!(longer.dims(), [2, 3, 2]);
-        assert_eq!(
-            values(longer.reshape([6, 2])),
-            [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 1.0, 2.0, 3.0, 4.0, 7.0, 8.0]
-        );
-    }
-}

@@ -1,5 +1,6 @@
 //! Byte pairs as GPT-2 has them, with a published vocabulary.
 
+use super::translation::replace;
 use super::{Gguf, GgufError};
 use regex::Regex;
 use std::collections::HashMap;
@@ -134,7 +135,7 @@ impl ByteLevel {
                 .filter_map(|b| self.bytes.get(usize::from(b)).copied())
                 .collect();
             while let Some((pair, token)) = self.next(&symbols) {
-                symbols = merged(&symbols, pair, token);
+                symbols = replace(&symbols, pair, token);
             }
             tokens.append(&mut symbols);
         }
@@ -187,25 +188,6 @@ fn merges(file: &Gguf<'_>, known: &HashMap<&str, i32>) -> Result<Merges, GgufErr
         merges.insert((first, second), (rank, whole));
     }
     Ok(merges)
-}
-
-/// Replaces each `pair` by `token`, from the left.
-fn merged(symbols: &[i32], pair: (i32, i32), token: i32) -> Vec<i32> {
-    let mut out = Vec::with_capacity(symbols.len());
-    let mut rest = symbols;
-    while let [first, behind @ ..] = rest {
-        match behind {
-            [second, after @ ..] if (*first, *second) == pair => {
-                out.push(token);
-                rest = after;
-            }
-            _ => {
-                out.push(*first);
-                rest = behind;
-            }
-        }
-    }
-    out
 }
 
 /// Parts of `text` that are merged by themselves: digits one by one, and the runs between them cut by

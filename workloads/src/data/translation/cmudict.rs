@@ -2,8 +2,8 @@
 
 use super::pairs::Pairs;
 use crate::data::Embedded;
+use crate::data::by_hash::share;
 use crate::models::FIRST;
-use sha2::{Digest, Sha256};
 use velodrome_harness::contract::{DataSource, Dataset, Splits, WorkloadError};
 
 pub(crate) const FILE: Embedded = Embedded {
@@ -110,13 +110,6 @@ impl CmuDict {
             ..splits
         })
     }
-}
-
-/// The first 32 bits of a text's SHA-256 as a share of 1024: 0 to 1023.
-pub(in crate::data) fn share(text: &str) -> u32 {
-    let digest = Sha256::digest(text.as_bytes());
-    let first = digest.iter().take(4);
-    first.fold(0, |sum: u32, byte| sum << 8 | u32::from(*byte)) >> 22
 }
 
 fn tokens(

@@ -9,9 +9,10 @@ mod pieces;
 mod wmt;
 
 pub use bpe::BytePairs;
+pub(super) use bpe::replace;
 pub use catalogues::{Catalogues, is_catalogue};
 pub use cmudict::CmuDict;
-pub(super) use cmudict::{FILE as CMUDICT, share};
+pub(super) use cmudict::FILE as CMUDICT;
 pub use mo::{Catalogue, Message, read_mo};
 pub use pairs::{Pairs, Sequences};
 pub use pieces::Pieces;

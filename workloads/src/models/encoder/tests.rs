@@ -266,11 +266,7 @@ fn prompts_and_prefixes_leave_padding_out() {
                 // Layer norms take a constant away.
                 let rows = [[1.0, -2.0, 0.5, 3.0, -1.0, 2.0, 0.0, -0.5]; 2];
                 let front = Tensor::from_data(rows, &value.device());
-                Adapter::new(vec![front], |weight, _| weight).with_lengthening(|x, factors| {
-                    let [examples, _, width] = x.dims();
-                    let front = factors[0].clone().reshape([1, 2, width]);
-                    Tensor::cat(vec![front.repeat_dim(0, examples), x], 1)
-                })
+                Adapter::in_front(front)
             })
         };
         model.attach(&mut { attach }).unwrap();

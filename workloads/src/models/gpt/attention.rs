@@ -231,14 +231,7 @@ mod tests {
             path: &str,
             param: Param<Tensor<D>>,
         ) -> (Param<Tensor<D>>, Option<Adapter>) {
-            let adapter = self.0.remove(path).map(|front| {
-                Adapter::new(vec![front], |weight, _| weight).with_lengthening(|x, factors| {
-                    let [examples, _, width] = x.dims();
-                    let [more, _] = factors[0].dims();
-                    let front = factors[0].clone().reshape([1, more, width]);
-                    Tensor::cat(vec![front.repeat_dim(0, examples), x], 1)
-                })
-            });
+            let adapter = self.0.remove(path).map(Adapter::in_front);
             (param, adapter)
         }
     }

@@ -37,14 +37,7 @@ fn put(model: &mut Trained<Gpt>, role: Tokens, front: impl Fn(Tensor<1>) -> Tens
         .attach(&mut |info, value| {
             (info.tokens == Some(role)).then(|| {
                 attached += 1;
-                Adapter::new(vec![front(value)], |weight, _| weight).with_lengthening(
-                    |x, factors| {
-                        let [examples, _, width] = x.dims();
-                        let [more, _] = factors[0].dims();
-                        let front = factors[0].clone().reshape([1, more, width]);
-                        Tensor::cat(vec![front.repeat_dim(0, examples), x], 1)
-                    },
-                )
+                Adapter::in_front(front(value))
             })
         })
         .unwrap();
