@@ -1,9 +1,12 @@
 //! What several models share.
 
 use crate::metrics::Classes;
+use burn::module::Param;
+use burn::nn::LayerNorm;
 use burn::tensor::activation;
 use burn::tensor::{Distribution, Int, Tensor};
 use velodrome_harness::contract::{Batch, ModelError, Tokens};
+use velodrome_kernels::{Function, Norm, function, norm};
 use velodrome_results::measures::Measures;
 
 /// An elementwise activation.
@@ -44,6 +47,28 @@ impl Activation {
             Activation::Sigmoid => activation::sigmoid(x),
         }
     }
+
+    /// The same in one pass, up to rounding.
+    pub(crate) fn in_one_pass<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        match self {
+            Activation::Relu => activation::relu(x),
+            Activation::Tanh => function(Function::Tanh, x),
+            Activation::Gelu => function(Function::Gelu, x),
+            Activation::GeluTanh => function(Function::GeluTanh, x),
+            Activation::Silu => function(Function::Silu, x),
+            Activation::Sigmoid => function(Function::Sigmoid, x),
+        }
+    }
+}
+
+/// A layer norm over the last axis in one pass; `epsilon` is what it was built with.
+pub(crate) fn layer_norm<const D: usize>(
+    layer: &LayerNorm,
+    x: Tensor<D>,
+    epsilon: f64,
+) -> Tensor<D> {
+    let shift = layer.beta.as_ref().map(Param::val);
+    norm(Norm::Layer, x, layer.gamma.val(), shift, epsilon)
 }
 
 /// Sets elements to zero with probability `rate` and scales the others by `1 / (1 - rate)`

@@ -1,12 +1,12 @@
 //! A layer of an encoder: attention and feed-forward part, each with a norm behind its residual sum.
 
 use super::{EncoderConfig, Mask};
-use crate::models::parts::{Activation, dropout, open_in_front};
+use crate::models::parts::{Activation, dropout, layer_norm, open_in_front};
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
-use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
 use velodrome_harness::contract::{apply_linear, lengthen};
+use velodrome_kernels::{Heads, attention, softmax};
 
 /// `norm(x + f(x))` with attention as `f`, then with the feed-forward part.
 #[derive(Module, Debug)]
@@ -20,6 +20,7 @@ pub(super) struct Layer {
     pub(super) down: Linear,
     pub(super) norm2: LayerNorm,
     heads: usize,
+    epsilon: f64,
     #[module(skip)]
     activation: Activation,
 }
@@ -37,6 +38,7 @@ impl Layer {
             down: config.linear(f, d, device),
             norm2: config.norm(device),
             heads: config.heads,
+            epsilon: config.epsilon,
             activation: config.activation,
         }
     }
@@ -46,19 +48,28 @@ impl Layer {
     fn attention(&self, x: Tensor<3>, mask: &Mask, rate: f64) -> Tensor<3> {
         let [examples, tokens, width] = x.dims();
         let each = width / self.heads;
+        let scale = (each as f64).powf(-0.5);
+        let query = apply_linear(&self.query, x.clone());
+        let key = lengthen(&self.key.weight, apply_linear(&self.key, x.clone()));
+        let value = lengthen(&self.value.weight, apply_linear(&self.value, x));
+        let [_, keys, _] = key.dims();
+        let mask = open_in_front(mask.scores.clone(), keys);
+        if rate <= 0.0 {
+            let heads = Heads {
+                heads: self.heads,
+                shared: self.heads,
+                scale,
+            };
+            return apply_linear(&self.output, attention(heads, query, key, value, mask));
+        }
         let split = |x: Tensor<3>| {
             let [_, tokens, _] = x.dims();
             x.reshape([examples, tokens, self.heads, each])
                 .swap_dims(1, 2)
         };
-        let scale = (each as f64).powf(-0.5);
-        let query = split(apply_linear(&self.query, x.clone()).mul_scalar(scale));
-        let key = lengthen(&self.key.weight, apply_linear(&self.key, x.clone()));
-        let value = lengthen(&self.value.weight, apply_linear(&self.value, x));
-        let [_, keys, _] = key.dims();
+        let query = split(query.mul_scalar(scale));
         let (key, value) = (split(key), split(value));
-        let scores = query.matmul(key.transpose()) + open_in_front(mask.scores.clone(), keys);
-        let mixed = dropout(softmax(scores, 3), rate)
+        let mixed = dropout(softmax(query.matmul(key.transpose()) + mask), rate)
             .matmul(value)
             .swap_dims(1, 2)
             .reshape([examples, tokens, width]);
@@ -68,9 +79,9 @@ impl Layer {
     /// `x` of shape `[examples, tokens, width]`, with dropout of this rate.
     pub(super) fn forward(&self, x: Tensor<3>, mask: &Mask, rate: f64) -> Tensor<3> {
         let branch = self.attention(x.clone(), mask, rate);
-        let x = self.norm1.forward(x + dropout(branch, rate));
-        let hidden = self.activation.apply(apply_linear(&self.up, x.clone()));
-        let branch = apply_linear(&self.down, hidden);
-        self.norm2.forward(x + dropout(branch, rate))
+        let x = layer_norm(&self.norm1, x + dropout(branch, rate), self.epsilon);
+        let hidden = apply_linear(&self.up, x.clone());
+        let branch = apply_linear(&self.down, self.activation.in_one_pass(hidden));
+        layer_norm(&self.norm2, x + dropout(branch, rate), self.epsilon)
     }
 }

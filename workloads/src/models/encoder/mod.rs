@@ -6,7 +6,7 @@ mod load;
 
 pub use load::EncoderError;
 
-use super::parts::{Activation, dropout, evaluate_classes, own_tokens, tokens_of};
+use super::parts::{Activation, dropout, evaluate_classes, layer_norm, own_tokens, tokens_of};
 use burn::module::{Module, Param};
 use burn::nn::{
     Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig,
@@ -119,6 +119,7 @@ pub struct Encoder {
     types: Param<Tensor<2>>,
     norm: LayerNorm,
     layers: Vec<Layer>,
+    epsilon: f64,
 }
 
 impl Encoder {
@@ -137,6 +138,7 @@ impl Encoder {
             layers: (0..config.layers)
                 .map(|_| Layer::new(config, device))
                 .collect(),
+            epsilon: config.epsilon,
         })
     }
 
@@ -170,7 +172,8 @@ impl Encoder {
                 x + rows.reshape([examples, length, width]) + fixed
             }
         };
-        Ok(self.norm.forward(lengthen(&self.words.weight, x)))
+        let x = lengthen(&self.words.weight, x);
+        Ok(layer_norm(&self.norm, x, self.epsilon))
     }
 
     /// The embedded tokens and what each layer makes of them, `[examples, tokens, width]` each, without

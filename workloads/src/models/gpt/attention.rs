@@ -45,11 +45,16 @@ impl View {
         }
     }
 
-    /// The weights of attention from its scores, `[examples, heads, tokens, keys]`. Keys in front of the
-    /// tokens' own are seen by all.
+    /// What is added to scores with so many keys, `[1, 1, tokens, keys]`. Keys in front of the tokens' own
+    /// are seen by all.
+    pub(in crate::models) fn mask(&self, keys: usize) -> Tensor<4> {
+        open_in_front(self.mask.clone(), keys)
+    }
+
+    /// The weights of attention from its scores, `[examples, heads, tokens, keys]`.
     pub(in crate::models) fn weights(&self, scores: Tensor<4>) -> Tensor<4> {
         let [_, _, _, keys] = scores.dims();
-        softmax(scores + open_in_front(self.mask.clone(), keys), 3)
+        softmax(scores + self.mask(keys), 3)
     }
 }
 

@@ -5,9 +5,9 @@ use crate::models::gpt::View;
 use crate::models::parts::dropout;
 use burn::module::Module;
 use burn::nn::{Linear, RmsNorm};
-use burn::tensor::activation::silu;
 use burn::tensor::{Device, Tensor};
 use velodrome_harness::contract::{apply_linear, lengthen};
+use velodrome_kernels::{Function, Heads, Norm, attention, function, norm};
 
 #[derive(Module, Debug)]
 pub(super) struct Block {
@@ -46,47 +46,47 @@ impl Block {
 
     /// `x` of shape `[examples, tokens, width]`.
     pub(super) fn forward(&self, x: Tensor<3>, view: &View, rate: f64) -> Tensor<3> {
-        let branch = self.attention(self.norm1.forward(x.clone()), view);
+        let branch = self.attention(rms_norm(&self.norm1, x.clone()), view);
         let x = x + dropout(branch, rate);
-        let branch = self.feed_forward(self.norm2.forward(x.clone()));
+        let branch = self.feed_forward(rms_norm(&self.norm2, x.clone()));
         x + dropout(branch, rate)
     }
 
     /// `softmax(Q K^T / sqrt(width / heads) + mask) V` in every head, where some heads of queries in a
     /// row look at the same keys and values.
     fn attention(&self, x: Tensor<3>, view: &View) -> Tensor<3> {
-        let [examples, tokens, width] = x.dims();
+        let [examples, _, width] = x.dims();
         let (heads, shared) = (self.heads, self.shared_heads);
         let each = width / heads;
-        let split = |x: Tensor<3>, heads: usize| {
-            let [_, tokens, _] = x.dims();
-            x.reshape([examples, tokens, heads, each]).swap_dims(1, 2)
+        let turn = |x: Tensor<3>, heads: usize| {
+            let shape = x.dims();
+            let [_, tokens, _] = shape;
+            let x = x.reshape([examples, tokens, heads, each]).swap_dims(1, 2);
+            view.turn(x).swap_dims(1, 2).reshape(shape)
         };
-        let query = view.turn(split(apply_linear(&self.query, x.clone()), heads));
+        let query = turn(apply_linear(&self.query, x.clone()), heads);
         let key = lengthen(&self.key.weight, apply_linear(&self.key, x.clone()));
         let value = lengthen(&self.value.weight, apply_linear(&self.value, x));
         let [_, keys, _] = key.dims();
-        let (key, value) = (view.turn(split(key, shared)), split(value, shared));
-        // All queries of a head of keys, one below the other: no key is copied.
-        let rows = heads / shared * tokens;
-        let query = query
-            .mul_scalar((each as f64).powf(-0.5))
-            .reshape([examples, shared, rows, each]);
-        let scores = query.matmul(key.transpose());
-        let weights = view
-            .weights(scores.reshape([examples, heads, tokens, keys]))
-            .reshape([examples, shared, rows, keys]);
-        let mixed = weights
-            .matmul(value)
-            .reshape([examples, heads, tokens, each])
-            .swap_dims(1, 2)
-            .reshape([examples, tokens, width]);
+        let key = turn(key, shared);
+        let scale = (each as f64).powf(-0.5);
+        let heads = Heads {
+            heads,
+            shared,
+            scale,
+        };
+        let mixed = attention(heads, query, key, value, view.mask(keys));
         apply_linear(&self.output, mixed)
     }
 
     /// `down(silu(gate(x)) * up(x))` (Shazeer 2020, arXiv 2002.05202).
     fn feed_forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let gate = silu(apply_linear(&self.gate, x.clone()));
+        let gate = function(Function::Silu, apply_linear(&self.gate, x.clone()));
         apply_linear(&self.down, gate * apply_linear(&self.up, x))
     }
+}
+
+/// The norm over the last axis in one pass.
+pub(super) fn rms_norm(layer: &RmsNorm, x: Tensor<3>) -> Tensor<3> {
+    norm(Norm::Rms, x, layer.gamma.val(), None, layer.epsilon)
 }

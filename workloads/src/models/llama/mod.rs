@@ -8,7 +8,7 @@ pub use load::LlamaError;
 
 use super::gpt::{Angles, View};
 use super::parts::{dropout, own_tokens, sum, tokens_of};
-use block::Block;
+use block::{Block, rms_norm};
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig};
 use burn::nn::{RmsNorm, RmsNormConfig};
@@ -170,7 +170,7 @@ impl Llama {
         for block in &self.blocks {
             x = block.forward(x, &view, rate);
         }
-        let x = own_tokens(self.norm.forward(x), n).reshape([examples * n, width]);
+        let x = own_tokens(rms_norm(&self.norm, x), n).reshape([examples * n, width]);
         Ok(x.matmul(self.embedding.weight.val().transpose()))
     }
 

@@ -1,0 +1,123 @@
+//! Each fused operation beside burn's own: milliseconds of a pass forward, and forward and backward, at sizes
+//! of the laptop workloads. The rounds of both take turns.
+//!
+//! `cargo bench -p velodrome-kernels` prints medians and their ratios; an argument that is a number makes the
+//! rounds that many.
+
+use burn::tensor::{Device, Distribution, Tensor};
+use std::time::Instant;
+use velodrome_kernels::{Function, Heads, Norm, attention, function, norm, plain, softmax};
+
+// burn allocates for each operation: the command's allocator decides much of the time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const ROUNDS: usize = 25;
+
+type Operation = Box<dyn Fn(Tensor<3>) -> Tensor<3>>;
+
+/// Name, shape of the argument, fused and plain.
+type Row = (&'static str, [usize; 3], Operation, Operation);
+
+fn rows(device: &Device) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    for (name, f) in [
+        ("gelu", Function::Gelu),
+        ("gelu (tanh)", Function::GeluTanh),
+        ("silu", Function::Silu),
+        ("sigmoid", Function::Sigmoid),
+        ("tanh", Function::Tanh),
+    ] {
+        let fused = Box::new(move |x| function(f, x));
+        rows.push((name, [16, 64, 1536], fused, Box::new(move |x| f.plain(x))));
+    }
+    rows.push((
+        "softmax",
+        [192, 64, 64],
+        Box::new(softmax),
+        Box::new(plain::softmax),
+    ));
+    for (name, kind) in [("layer norm", Norm::Layer), ("rms norm", Norm::Rms)] {
+        let scale = Tensor::<1>::ones([384], device).require_grad();
+        let shift = Tensor::<1>::zeros([384], device).require_grad();
+        let both = [(scale.clone(), shift.clone()), (scale, shift)];
+        let [fused, burn] = both;
+        rows.push((
+            name,
+            [16, 64, 384],
+            Box::new(move |x| norm(kind, x, fused.0.clone(), Some(fused.1.clone()), 1e-5)),
+            Box::new(move |x| plain::norm(kind, x, burn.0.clone(), Some(burn.1.clone()), 1e-5)),
+        ));
+    }
+    for (name, shape, heads) in [
+        ("attention, 64 tokens", [16, 64, 384], 12),
+        ("attention, 128 tokens", [16, 128, 128], 4),
+        ("attention, 256 tokens", [8, 256, 128], 4),
+    ] {
+        let mask = Tensor::<4>::zeros([1, 1, shape[1], shape[1]], device);
+        let each = shape[2] / heads;
+        let heads = Heads {
+            heads,
+            shared: heads,
+            scale: (each as f64).powf(-0.5),
+        };
+        let other = mask.clone();
+        rows.push((
+            name,
+            shape,
+            Box::new(move |x| attention(heads, x.clone(), x.clone(), x, mask.clone())),
+            Box::new(move |x| plain::attention(heads, x.clone(), x.clone(), x, other.clone())),
+        ));
+    }
+    rows
+}
+
+/// Milliseconds forward, and forward and backward.
+fn time(operation: &Operation, x: &Tensor<3>) -> [f64; 2] {
+    let milliseconds = |start: Instant| 1e3 * start.elapsed().as_secs_f64();
+    let plain = x.clone().inner();
+    let start = Instant::now();
+    let y = operation(Tensor::from_inner(plain));
+    let forward = milliseconds(start);
+    drop(y);
+    let leaf = x.clone().detach().require_grad();
+    let start = Instant::now();
+    let gradients = operation(leaf.clone()).sum().backward();
+    let both = milliseconds(start);
+    drop((leaf.grad(&gradients), gradients));
+    [forward, both]
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn main() {
+    let rounds = std::env::args().find_map(|a| a.parse().ok());
+    let rounds: usize = rounds.unwrap_or(ROUNDS).max(1);
+    let device = Device::flex().autodiff();
+    println!("threads: {}", rayon::current_num_threads());
+    println!(
+        "operation                      ms forward   burn  ratio   with backward   burn  ratio"
+    );
+    for (name, shape, fused, burn) in rows(&device) {
+        device.seed(1);
+        let x = Tensor::<3>::random(shape, Distribution::Normal(0.0, 1.0), &device);
+        let _ = (time(&fused, &x), time(&burn, &x));
+        let times: Vec<[[f64; 2]; 2]> = (0..rounds)
+            .map(|_| [time(&fused, &x), time(&burn, &x)])
+            .collect();
+        let of = |f: &dyn Fn(&[[f64; 2]; 2]) -> f64| median(times.iter().map(f).collect());
+        let part = |at: usize| {
+            let own = of(&|t| t[0][at]);
+            let burn = of(&|t| t[1][at]);
+            (own, burn, of(&|t| t[0][at] / t[1][at]))
+        };
+        let (forward, both) = (part(0), part(1));
+        println!(
+            "{name:<30} {:>10.2} {:>6.2} {:>6.2} {:>15.2} {:>6.2} {:>6.2}",
+            forward.0, forward.1, forward.2, both.0, both.1, both.2
+        );
+    }
+}

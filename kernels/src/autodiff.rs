@@ -1,0 +1,161 @@
+//! The operations in a graph.
+
+use crate::attention::Heads;
+use crate::function::Function;
+use crate::ops::{Backwards, Forward};
+use crate::rows::Norm;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend};
+use burn_autodiff::checkpoint::base::Checkpointer;
+use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn_autodiff::grads::Gradients;
+use burn_autodiff::ops::{Backward, Ops, OpsKind, unary};
+
+/// Registers the gradients of those inputs that have one.
+macro_rules! register {
+    ($backend:ty, $parents:expr, $gradients:expr, $grads:expr) => {
+        for (parent, gradient) in $parents.into_iter().zip($gradients) {
+            if let Some(node) = parent {
+                $grads.register::<$backend>(node.id, gradient);
+            }
+        }
+    };
+}
+
+#[derive(Debug)]
+struct Elementwise;
+
+impl<B: Backend + Backwards> Backward<B, 1> for Elementwise {
+    type State = (FloatTensor<B>, Function);
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 1>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
+        let (kept, function) = ops.state;
+        unary::<B, _>(ops.parents, ops.node, grads, |gradient| {
+            B::function_backward(gradient, kept, function)
+        });
+    }
+}
+
+#[derive(Debug)]
+struct Softmax;
+
+impl<B: Backend + Backwards> Backward<B, 1> for Softmax {
+    type State = FloatTensor<B>;
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 1>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
+        unary::<B, _>(ops.parents, ops.node, grads, |gradient| {
+            B::softmax_backward(gradient, ops.state)
+        });
+    }
+}
+
+#[derive(Debug)]
+struct Normalize;
+
+impl<B: Backend + Backwards> Backward<B, 3> for Normalize {
+    type State = (FloatTensor<B>, FloatTensor<B>, Norm, f64);
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 3>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
+        let (x, scale, norm, epsilon) = ops.state;
+        let gradient = grads.consume::<B>(&ops.node);
+        let of = B::norm_backward(gradient, x, scale, norm, epsilon);
+        register!(B, ops.parents, of, grads);
+    }
+}
+
+#[derive(Debug)]
+struct Attention;
+
+impl<B: Backend + Backwards> Backward<B, 3> for Attention {
+    type State = ([FloatTensor<B>; 4], Heads);
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 3>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
+        let (inputs, heads) = ops.state;
+        let gradient = grads.consume::<B>(&ops.node);
+        let of = B::attention_backward(gradient, inputs, heads);
+        register!(B, ops.parents, of, grads);
+    }
+}
+
+impl<B: Backend + Forward + Backwards, C: CheckpointStrategy> Forward for Autodiff<B, C> {
+    fn function(x: FloatTensor<Self>, function: Function) -> FloatTensor<Self> {
+        let prepared = Elementwise.prepare::<C>([x.node()]).compute_bound();
+        let x = x.into_primitive();
+        match prepared.stateful() {
+            OpsKind::Tracked(prep) => {
+                let value = B::function(x.clone(), function);
+                let kept = if function.by_value() {
+                    value.clone()
+                } else {
+                    x
+                };
+                prep.finish((kept, function), value)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::function(x, function)),
+        }
+    }
+
+    fn softmax_of_rows(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let prepared = Softmax.prepare::<C>([x.node()]).compute_bound();
+        let value = B::softmax_of_rows(x.into_primitive());
+        match prepared.stateful() {
+            OpsKind::Tracked(prep) => prep.finish(value.clone(), value),
+            OpsKind::UnTracked(prep) => prep.finish(value),
+        }
+    }
+
+    fn norm(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        norm: Norm,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), scale.node(), shift.node()];
+        let prepared = Normalize.prepare::<C>(nodes).compute_bound();
+        let [x, scale, shift] = [x, scale, shift].map(|t| t.into_primitive());
+        let value = B::norm(x.clone(), scale.clone(), shift, norm, epsilon);
+        match prepared.stateful() {
+            OpsKind::Tracked(prep) => prep.finish((x, scale, norm, epsilon), value),
+            OpsKind::UnTracked(prep) => prep.finish(value),
+        }
+    }
+
+    fn attend(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        mask: FloatTensor<Self>,
+        heads: Heads,
+    ) -> FloatTensor<Self> {
+        let nodes = [query.node(), key.node(), value.node()];
+        let prepared = Attention.prepare::<C>(nodes).compute_bound();
+        let inputs = [query, key, value, mask].map(|t| t.into_primitive());
+        let [query, key, value, mask] = inputs.clone();
+        let out = B::attend(query, key, value, mask, heads);
+        match prepared.stateful() {
+            OpsKind::Tracked(prep) => prep.finish((inputs, heads), out),
+            OpsKind::UnTracked(prep) => prep.finish(out),
+        }
+    }
+}

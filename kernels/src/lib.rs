@@ -1,0 +1,117 @@
+//! Fused operations for the CPU, with burn's own beside each.
+//!
+//! A model calls these functions in the place of burn's. On the device `flex` with numbers of 32 bits each is
+//! one pass of vector code over two threads or more, and so is its gradient; on every other device it is
+//! what burn computes ([`plain`]). Both give the same numbers up to rounding. Submissions cannot reach
+//! this crate: a track is the same for all riders.
+//!
+//! Second derivatives are not to be had of them (nor of burn).
+#![deny(unsafe_code)]
+
+mod attention;
+mod autodiff;
+mod function;
+mod ops;
+mod pass;
+pub mod plain;
+mod product;
+mod rows;
+mod scalar;
+mod wide;
+
+pub use attention::Heads;
+pub use function::Function;
+pub use rows::Norm;
+
+use burn::backend::Dispatch;
+use burn::tensor::{DType, Device, Tensor};
+use ops::Forward;
+
+/// Whether a tensor is one that the fused operations take.
+fn fused<const D: usize>(x: &Tensor<D>) -> bool {
+    x.dtype() == DType::F32 && x.device().without_autodiff() == Device::flex()
+}
+
+/// `function` of each element.
+pub fn function<const D: usize>(function: Function, x: Tensor<D>) -> Tensor<D> {
+    if !fused(&x) {
+        return function.plain(x);
+    }
+    Tensor::from_dispatch(<Dispatch as Forward>::function(x.into_dispatch(), function))
+}
+
+/// Softmax over the last axis.
+pub fn softmax<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if !fused(&x) {
+        return plain::softmax(x);
+    }
+    Tensor::from_dispatch(<Dispatch as Forward>::softmax_of_rows(x.into_dispatch()))
+}
+
+/// Norm over the last axis: `(x - mean) / sqrt(variance + epsilon) * scale + shift`, scale and shift of its
+/// length. The shift is zero where there is none.
+pub fn norm<const D: usize>(
+    norm: Norm,
+    x: Tensor<D>,
+    scale: Tensor<1>,
+    shift: Option<Tensor<1>>,
+    epsilon: f64,
+) -> Tensor<D> {
+    if !fused(&x) || !fused(&scale) {
+        return plain::norm(norm, x, scale, shift, epsilon);
+    }
+    let shift = shift.unwrap_or_else(|| scale.zeros_like());
+    Tensor::from_dispatch(<Dispatch as Forward>::norm(
+        x.into_dispatch(),
+        scale.into_dispatch(),
+        shift.into_dispatch(),
+        norm,
+        epsilon,
+    ))
+}
+
+/// `softmax(scale Q K^T + mask) V` in every head. Queries are `[examples, queries, heads * each]`, keys and
+/// values `[examples, keys, shared * each]`; the mask is a constant without a gradient,
+/// `[examples or 1, 1, queries or 1, keys]`.
+pub fn attention(
+    heads: Heads,
+    query: Tensor<3>,
+    key: Tensor<3>,
+    value: Tensor<3>,
+    mask: Tensor<4>,
+) -> Tensor<3> {
+    if !fused(&query) || !fits(&heads, &query, &key, &value, &mask) {
+        return plain::attention(heads, query, key, value, mask);
+    }
+    Tensor::from_dispatch(<Dispatch as Forward>::attend(
+        query.into_dispatch(),
+        key.into_dispatch(),
+        value.into_dispatch(),
+        mask.into_dispatch(),
+        heads,
+    ))
+}
+
+/// Whether the shapes are those that [`attention`] states. Others are burn's to complain about.
+fn fits(
+    heads: &Heads,
+    query: &Tensor<3>,
+    key: &Tensor<3>,
+    value: &Tensor<3>,
+    mask: &Tensor<4>,
+) -> bool {
+    let [examples, queries, width] = query.dims();
+    let [of_mask, one, rows, columns] = mask.dims();
+    let [_, keys, key_width] = key.dims();
+    let each = width / heads.heads.max(1);
+    heads.shared > 0
+        && heads.heads.is_multiple_of(heads.shared)
+        && width == heads.heads * each
+        && key_width == heads.shared * each
+        && key.dims() == value.dims()
+        && key.dims()[0] == examples
+        && (of_mask == examples || of_mask == 1)
+        && one == 1
+        && (rows == queries || rows == 1)
+        && columns == keys
+}

@@ -1,0 +1,207 @@
+//! The operations as burn sees them: a trait of backends, with the CPU's implementation.
+
+use crate::attention::{Heads, Mask, Sizes, attention, attention_backward};
+use crate::function::Function;
+use crate::rows::{self, Norm};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, Flex, backend_extension};
+use burn::tensor::TensorData;
+use burn_flex::FlexTensor;
+
+/// Operations that a graph can hold.
+#[backend_extension(Flex, Autodiff)]
+pub(crate) trait Forward: Backend {
+    /// `function` of each element.
+    fn function(x: FloatTensor<Self>, function: Function) -> FloatTensor<Self>;
+
+    /// Softmax over the last axis.
+    fn softmax_of_rows(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// Norm of rows with a scale and a shift, `[width]` both.
+    fn norm(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        norm: Norm,
+        epsilon: f64,
+    ) -> FloatTensor<Self>;
+
+    /// Attention over `[examples, tokens, heads * each]` with a constant mask,
+    /// `[examples or 1, 1, queries or 1, keys]`.
+    fn attend(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        mask: FloatTensor<Self>,
+        heads: Heads,
+    ) -> FloatTensor<Self>;
+}
+
+/// Gradients of [`Forward`], outside of a graph.
+pub(crate) trait Backwards: Backend {
+    /// From the argument or the value, whichever [`Function::by_value`] says.
+    fn function_backward(
+        gradient: FloatTensor<Self>,
+        kept: FloatTensor<Self>,
+        function: Function,
+    ) -> FloatTensor<Self>;
+
+    /// From the value.
+    fn softmax_backward(gradient: FloatTensor<Self>, value: FloatTensor<Self>)
+    -> FloatTensor<Self>;
+
+    /// Of argument, scale and shift.
+    fn norm_backward(
+        gradient: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        norm: Norm,
+        epsilon: f64,
+    ) -> [FloatTensor<Self>; 3];
+
+    /// Of queries, keys and values; `inputs` are these and the mask.
+    fn attention_backward(
+        gradient: FloatTensor<Self>,
+        inputs: [FloatTensor<Self>; 4],
+        heads: Heads,
+    ) -> [FloatTensor<Self>; 3];
+}
+
+/// The elements in order, of a tensor that has them so.
+fn values(tensor: &FlexTensor) -> &[f32] {
+    // `None` of tensors with gaps and of other types, which do not come here.
+    tensor.as_slice::<f32>().unwrap_or_default()
+}
+
+fn tensor(values: Vec<f32>, like: &FlexTensor) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, like.layout().shape().clone()))
+}
+
+/// Changes the elements: in place where nothing else holds them.
+fn changed(x: FlexTensor, change: impl FnOnce(&mut [f32])) -> FlexTensor {
+    let x = x.to_contiguous();
+    let whole = x.layout().contiguous_offsets() == Some((0, x.storage::<f32>().len()));
+    let mut x = match whole {
+        true => x,
+        false => tensor(values(&x).to_vec(), &x),
+    };
+    change(x.storage_mut::<f32>());
+    x
+}
+
+fn last(x: &FlexTensor) -> usize {
+    x.layout().shape().iter().next_back().copied().unwrap_or(1)
+}
+
+impl Forward for Flex {
+    fn function(x: FloatTensor<Self>, function: Function) -> FloatTensor<Self> {
+        let x = x.to_contiguous();
+        tensor(function.values(values(&x)), &x)
+    }
+
+    fn softmax_of_rows(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let x = x.to_contiguous();
+        tensor(rows::softmax(values(&x), last(&x)), &x)
+    }
+
+    fn norm(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        norm: Norm,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let [x, scale, shift] = [x, scale, shift].map(|t| t.to_contiguous());
+        let [of_x, scale, shift] = [&x, &scale, &shift].map(values);
+        tensor(rows::norm(norm, of_x, scale, shift, epsilon as f32), &x)
+    }
+
+    fn attend(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        mask: FloatTensor<Self>,
+        heads: Heads,
+    ) -> FloatTensor<Self> {
+        let tensors = [query, key, value, mask].map(|t| t.to_contiguous());
+        let (sizes, mask) = sizes(&tensors, heads);
+        let [query, key, value, _] = tensors.each_ref().map(values);
+        tensor(attention(sizes, [query, key, value], mask), &tensors[0])
+    }
+}
+
+/// What the shapes of queries, keys, values and mask say.
+fn sizes(tensors: &[FlexTensor; 4], heads: Heads) -> (Sizes, Mask<'_>) {
+    let [query, key, _, mask] = tensors;
+    let at = |t: &FlexTensor, axis: usize| t.layout().shape().get(axis).copied().unwrap_or(1);
+    let sizes = Sizes {
+        heads,
+        queries: at(query, 1),
+        keys: at(key, 1),
+        each: at(query, 2) / heads.heads.max(1),
+    };
+    let rows = at(mask, 2);
+    let mask = Mask {
+        values: values(mask),
+        example: if at(mask, 0) == 1 {
+            0
+        } else {
+            rows * sizes.keys
+        },
+        query: if rows == 1 { 0 } else { sizes.keys },
+    };
+    (sizes, mask)
+}
+
+impl Backwards for Flex {
+    fn function_backward(
+        gradient: FloatTensor<Self>,
+        kept: FloatTensor<Self>,
+        function: Function,
+    ) -> FloatTensor<Self> {
+        let kept = kept.to_contiguous();
+        changed(gradient, |g| function.backward(g, values(&kept)))
+    }
+
+    fn softmax_backward(
+        gradient: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let value = value.to_contiguous();
+        changed(gradient, |g| {
+            rows::softmax_backward(g, values(&value), last(&value));
+        })
+    }
+
+    fn norm_backward(
+        gradient: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        norm: Norm,
+        epsilon: f64,
+    ) -> [FloatTensor<Self>; 3] {
+        let [x, scale] = [x, scale].map(|t| t.to_contiguous());
+        let mut of = (Vec::new(), Vec::new());
+        let gradient = changed(gradient, |g| {
+            of = rows::norm_backward(norm, g, values(&x), values(&scale), epsilon as f32);
+        });
+        [gradient, tensor(of.0, &scale), tensor(of.1, &scale)]
+    }
+
+    fn attention_backward(
+        gradient: FloatTensor<Self>,
+        inputs: [FloatTensor<Self>; 4],
+        heads: Heads,
+    ) -> [FloatTensor<Self>; 3] {
+        let gradient = gradient.to_contiguous();
+        let inputs = inputs.map(|t| t.to_contiguous());
+        let (sizes, mask) = sizes(&inputs, heads);
+        let [query, key, value, _] = inputs.each_ref().map(values);
+        let of = attention_backward(sizes, [query, key, value], mask, values(&gradient));
+        let mut inputs = inputs.iter();
+        of.map(|of| match inputs.next() {
+            Some(like) => tensor(of, like),
+            None => gradient.clone(),
+        })
+    }
+}

@@ -1,0 +1,66 @@
+//! The same operations by burn's own: the reference, and what other devices run.
+
+use crate::{Heads, Norm};
+use burn::tensor::{Tensor, activation};
+
+/// [`crate::softmax`].
+pub fn softmax<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    activation::softmax(x, D - 1)
+}
+
+/// [`crate::norm`].
+pub fn norm<const D: usize>(
+    norm: Norm,
+    x: Tensor<D>,
+    scale: Tensor<1>,
+    shift: Option<Tensor<1>>,
+    epsilon: f64,
+) -> Tensor<D> {
+    let x = match norm {
+        Norm::Layer => {
+            let mean = x.clone().mean_dim(D - 1);
+            x - mean
+        }
+        Norm::Rms => x,
+    };
+    let square = x.clone() * x.clone();
+    let deviation = square.mean_dim(D - 1).add_scalar(epsilon).sqrt();
+    let x = x / deviation * scale.unsqueeze();
+    match shift {
+        Some(shift) => x + shift.unsqueeze(),
+        None => x,
+    }
+}
+
+/// [`crate::attention`].
+pub fn attention(
+    heads: Heads,
+    query: Tensor<3>,
+    key: Tensor<3>,
+    value: Tensor<3>,
+    mask: Tensor<4>,
+) -> Tensor<3> {
+    let [examples, queries, width] = query.dims();
+    let each = width / heads.heads.max(1);
+    let split = |x: Tensor<3>, heads: usize| {
+        let [_, tokens, _] = x.dims();
+        x.reshape([examples, tokens, heads, each]).swap_dims(1, 2)
+    };
+    let group = heads.heads / heads.shared.max(1);
+    let shared = |x: Tensor<3>| {
+        let x = split(x, heads.shared);
+        if group == 1 {
+            return x;
+        }
+        let [_, _, keys, _] = x.dims();
+        x.reshape([examples, heads.shared, 1, keys, each])
+            .repeat_dim(2, group)
+            .reshape([examples, heads.heads, keys, each])
+    };
+    let scores = split(query, heads.heads).matmul(shared(key).transpose());
+    let weights = softmax(scores.mul_scalar(heads.scale) + mask);
+    weights
+        .matmul(shared(value))
+        .swap_dims(1, 2)
+        .reshape([examples, queries, width])
+}
