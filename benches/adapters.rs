@@ -1,5 +1,5 @@
 //! What adapters save beside full fine-tuning: time of a step and peak memory on an encoder of MiniLM's
-//! size (22.6 million parameters, random weights, 16 texts of 64 tokens, 2 classes).
+//! size (22.6 million parameters, random weights, 8 texts of 64 tokens, 2 classes).
 //!
 //! `cargo bench --bench adapters` prints for each way the median time of a step (forward, backward and
 //! AdamW's update, dropout 0), its ratio to full fine-tuning's (the median over rounds in which all take
@@ -23,7 +23,7 @@ use velodrome::submissions::fused::Fused;
 use velodrome::submissions::optimizers::adamw::AdamW;
 use velodrome::workloads::models::{EncoderConfig, TextClassifier, TextClassifierConfig};
 
-const EXAMPLES: usize = 16;
+const EXAMPLES: usize = 8;
 const TOKENS: usize = 64;
 const RANK: usize = 8;
 const ROUNDS: usize = 15;

@@ -4,9 +4,11 @@
 //! `cargo bench -p velodrome-kernels` prints medians and their ratios; an argument that is a number makes the
 //! rounds that many.
 
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use std::time::Instant;
-use velodrome_kernels::{Function, Heads, Norm, attention, function, norm, plain, softmax};
+use velodrome_kernels::{
+    Function, Heads, Norm, attention, cross_entropy, function, norm, plain, softmax,
+};
 
 // burn allocates for each operation: the command's allocator decides much of the time.
 #[global_allocator]
@@ -47,6 +49,26 @@ fn rows(device: &Device) -> Vec<Row> {
             [16, 64, 384],
             Box::new(move |x| norm(kind, x, fused.0.clone(), Some(fused.1.clone()), 1e-5)),
             Box::new(move |x| plain::norm(kind, x, burn.0.clone(), Some(burn.1.clone()), 1e-5)),
+        ));
+    }
+    let labels = |rows: usize, classes: usize| {
+        let labels: Vec<i64> = (0..rows).map(|r| (r * 31 % classes) as i64).collect();
+        Tensor::<1, Int>::from_data(TensorData::new(labels, [rows]), device)
+    };
+    for (name, shape) in [
+        ("cross entropy, 256 classes", [16, 128, 256]),
+        ("cross entropy, 49,152 classes", [1, 128, 49_152]),
+    ] {
+        let [a, b, classes] = shape;
+        let own = labels(a * b, classes);
+        let other = own.clone();
+        let flat = move |x: Tensor<3>| x.reshape([a * b, classes]);
+        let back = move |x: Tensor<1>| x.reshape([1, 1, a * b]);
+        rows.push((
+            name,
+            shape,
+            Box::new(move |x| back(cross_entropy(flat(x), own.clone(), 0.0))),
+            Box::new(move |x| back(plain::cross_entropy(flat(x), other.clone(), 0.0))),
         ));
     }
     for (name, shape, heads) in [

@@ -4,7 +4,7 @@ use crate::attention::Heads;
 use crate::function::Function;
 use crate::ops::{Backwards, Forward};
 use crate::rows::Norm;
-use burn::backend::tensor::FloatTensor;
+use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, Backend};
 use burn_autodiff::checkpoint::base::Checkpointer;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -97,6 +97,25 @@ impl<B: Backend + Backwards> Backward<B, 3> for Attention {
     }
 }
 
+#[derive(Debug)]
+struct Entropy;
+
+impl<B: Backend + Backwards> Backward<B, 1> for Entropy {
+    type State = (FloatTensor<B>, IntTensor<B>, f64);
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 1>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
+        let (logits, labels, smoothing) = ops.state;
+        unary::<B, _>(ops.parents, ops.node, grads, |gradient| {
+            B::entropy_backward(gradient, logits, labels, smoothing)
+        });
+    }
+}
+
 impl<B: Backend + Forward + Backwards, C: CheckpointStrategy> Forward for Autodiff<B, C> {
     fn function(x: FloatTensor<Self>, function: Function) -> FloatTensor<Self> {
         let prepared = Elementwise.prepare::<C>([x.node()]).compute_bound();
@@ -156,6 +175,20 @@ impl<B: Backend + Forward + Backwards, C: CheckpointStrategy> Forward for Autodi
         match prepared.stateful() {
             OpsKind::Tracked(prep) => prep.finish((inputs, heads), out),
             OpsKind::UnTracked(prep) => prep.finish(out),
+        }
+    }
+
+    fn entropy(
+        logits: FloatTensor<Self>,
+        labels: IntTensor<Self>,
+        smoothing: f64,
+    ) -> FloatTensor<Self> {
+        let prepared = Entropy.prepare::<C>([logits.node()]).compute_bound();
+        let logits = logits.into_primitive();
+        let losses = B::entropy(logits.clone(), labels.clone(), smoothing);
+        match prepared.stateful() {
+            OpsKind::Tracked(prep) => prep.finish((logits, labels, smoothing), losses),
+            OpsKind::UnTracked(prep) => prep.finish(losses),
         }
     }
 }

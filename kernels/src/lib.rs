@@ -10,6 +10,7 @@
 
 mod attention;
 mod autodiff;
+mod entropy;
 mod function;
 mod ops;
 mod pass;
@@ -24,7 +25,7 @@ pub use function::Function;
 pub use rows::Norm;
 
 use burn::backend::Dispatch;
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
 use ops::Forward;
 
 /// Whether a tensor is one that the fused operations take.
@@ -89,6 +90,21 @@ pub fn attention(
         value.into_dispatch(),
         mask.into_dispatch(),
         heads,
+    ))
+}
+
+/// Cross entropy of each row of `logits`, `[rows, classes]`, with its label in nats, `[rows]`. With smoothing
+/// `s` the target is `1 - s` on the label plus `s` spread evenly over all classes (Szegedy et al. 2016, arXiv
+/// 1512.00567; as in PyTorch).
+pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>, smoothing: f64) -> Tensor<1> {
+    let [rows, _] = logits.dims();
+    if !fused(&logits) || labels.dims() != [rows] {
+        return plain::cross_entropy(logits, labels, smoothing);
+    }
+    Tensor::from_dispatch(<Dispatch as Forward>::entropy(
+        logits.into_dispatch(),
+        labels.into_dispatch(),
+        smoothing,
     ))
 }
 

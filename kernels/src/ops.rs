@@ -1,9 +1,10 @@
 //! The operations as burn sees them: a trait of backends, with the CPU's implementation.
 
 use crate::attention::{Heads, Mask, Sizes, attention, attention_backward};
+use crate::entropy::{cross_entropy, cross_entropy_backward};
 use crate::function::Function;
 use crate::rows::{self, Norm};
-use burn::backend::tensor::FloatTensor;
+use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Flex, backend_extension};
 use burn::tensor::TensorData;
 use burn_flex::FlexTensor;
@@ -35,6 +36,13 @@ pub(crate) trait Forward: Backend {
         mask: FloatTensor<Self>,
         heads: Heads,
     ) -> FloatTensor<Self>;
+
+    /// Cross entropy of each row of `logits`, `[rows, classes]`, with its label, `[rows]`.
+    fn entropy(
+        logits: FloatTensor<Self>,
+        labels: IntTensor<Self>,
+        smoothing: f64,
+    ) -> FloatTensor<Self>;
 }
 
 /// Gradients of [`Forward`], outside of a graph.
@@ -65,6 +73,14 @@ pub(crate) trait Backwards: Backend {
         inputs: [FloatTensor<Self>; 4],
         heads: Heads,
     ) -> [FloatTensor<Self>; 3];
+
+    /// Of the logits.
+    fn entropy_backward(
+        gradient: FloatTensor<Self>,
+        logits: FloatTensor<Self>,
+        labels: IntTensor<Self>,
+        smoothing: f64,
+    ) -> FloatTensor<Self>;
 }
 
 /// The elements in order, of a tensor that has them so.
@@ -128,6 +144,33 @@ impl Forward for Flex {
         let [query, key, value, _] = tensors.each_ref().map(values);
         tensor(attention(sizes, [query, key, value], mask), &tensors[0])
     }
+
+    fn entropy(
+        logits: FloatTensor<Self>,
+        labels: IntTensor<Self>,
+        smoothing: f64,
+    ) -> FloatTensor<Self> {
+        let logits = logits.to_contiguous();
+        let labels = classes(&labels);
+        let losses = cross_entropy(values(&logits), &labels, last(&logits), smoothing as f32);
+        let rows = losses.len();
+        FlexTensor::from_data(TensorData::new(losses, [rows]))
+    }
+}
+
+/// Classes by number. What is no class of any model is [`usize::MAX`].
+fn classes(labels: &FlexTensor) -> Vec<usize> {
+    let labels = labels.to_contiguous();
+    fn of<T: Copy>(labels: Option<&[T]>) -> Option<Vec<usize>>
+    where
+        usize: TryFrom<T>,
+    {
+        let class = |label: &T| usize::try_from(*label).unwrap_or(usize::MAX);
+        labels.map(|labels| labels.iter().map(class).collect())
+    }
+    let wide = of(labels.as_slice::<i64>());
+    wide.or_else(|| of(labels.as_slice::<i32>()))
+        .unwrap_or_default()
 }
 
 /// What the shapes of queries, keys, values and mask say.
@@ -203,5 +246,22 @@ impl Backwards for Flex {
             Some(like) => tensor(of, like),
             None => gradient.clone(),
         })
+    }
+
+    fn entropy_backward(
+        gradient: FloatTensor<Self>,
+        logits: FloatTensor<Self>,
+        labels: IntTensor<Self>,
+        smoothing: f64,
+    ) -> FloatTensor<Self> {
+        let [gradient, logits] = [gradient, logits].map(|t| t.to_contiguous());
+        let of = cross_entropy_backward(
+            values(&gradient),
+            values(&logits),
+            &classes(&labels),
+            last(&logits),
+            smoothing as f32,
+        );
+        tensor(of, &logits)
     }
 }

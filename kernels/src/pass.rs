@@ -43,24 +43,62 @@ pub(crate) fn update(y: &mut [f32], x: &[f32], f: impl Fn(f32, f32) -> f32 + Syn
     });
 }
 
-/// Calls `each` with pieces of so many `rows`, of `width` elements each, of `y` and of `x`. Collects what it
-/// gives in order.
+/// Calls `each` with pieces of whole rows, of `width` elements each, of `y` and of `x`. Collects what it gives
+/// in order.
 pub(crate) fn rows<R: Send>(
     y: &mut [f32],
     x: &[f32],
     width: usize,
     each: impl Fn(&mut [f32], &[f32]) -> R + Sync,
 ) -> Vec<R> {
+    rows_at(
+        y,
+        x,
+        width,
+        #[inline(always)]
+        |_, y, x| each(y, x),
+    )
+}
+
+/// [`rows`], where `each` gets the number of the first row too.
+pub(crate) fn rows_at<R: Send>(
+    y: &mut [f32],
+    x: &[f32],
+    width: usize,
+    each: impl Fn(usize, &mut [f32], &[f32]) -> R + Sync,
+) -> Vec<R> {
     let width = width.max(1);
-    let piece = width * (CHUNK / width).max(1);
-    let pieces = y.par_chunks_mut(piece).zip(x.par_chunks(piece));
-    let results = pieces.map(|(y, x)| {
+    let rows = (CHUNK / width).max(1);
+    let pieces = y
+        .par_chunks_mut(rows * width)
+        .zip(x.par_chunks(rows * width));
+    let results = pieces.enumerate().map(|(nth, (y, x))| {
         vectorized(
             #[inline(always)]
-            || each(y, x),
+            || each(nth * rows, y, x),
         )
     });
     results.collect()
+}
+
+/// `f` of each row, of `width` elements, and its number.
+pub(crate) fn each(x: &[f32], width: usize, f: impl Fn(usize, &[f32]) -> f32 + Sync) -> Vec<f32> {
+    let width = width.max(1);
+    let rows = (CHUNK / width).max(1);
+    let mut out = vec![0.0; x.len() / width];
+    let pieces = out.par_chunks_mut(rows).zip(x.par_chunks(rows * width));
+    pieces.enumerate().for_each(|(nth, (out, x))| {
+        vectorized(
+            #[inline(always)]
+            || {
+                let all = out.iter_mut().zip(x.chunks_exact(width));
+                for (at, (out, x)) in all.enumerate() {
+                    *out = f(nth * rows + at, x);
+                }
+            },
+        );
+    });
+    out
 }
 
 /// The sum of `f` over pairs.

@@ -1,7 +1,7 @@
 //! The same operations by burn's own: the reference, and what other devices run.
 
 use crate::{Heads, Norm};
-use burn::tensor::{Tensor, activation};
+use burn::tensor::{Int, Tensor, activation};
 
 /// [`crate::softmax`].
 pub fn softmax<const D: usize>(x: Tensor<D>) -> Tensor<D> {
@@ -63,4 +63,19 @@ pub fn attention(
         .matmul(shared(value))
         .swap_dims(1, 2)
         .reshape([examples, queries, width])
+}
+
+/// [`crate::cross_entropy`].
+pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>, smoothing: f64) -> Tensor<1> {
+    let [rows, _] = logits.dims();
+    let log_probabilities = activation::log_softmax(logits, 1);
+    let at_label = log_probabilities
+        .clone()
+        .gather(1, labels.reshape([rows, 1]))
+        .reshape([rows]);
+    if smoothing == 0.0 {
+        return at_label.neg();
+    }
+    let even = log_probabilities.mean_dim(1).reshape([rows]);
+    (at_label.mul_scalar(1.0 - smoothing) + even.mul_scalar(smoothing)).neg()
 }

@@ -1,9 +1,11 @@
 //! Fused operations against burn's own in 64 bits: values and gradients, on random shapes and numbers.
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use velodrome_kernels::{Function, Heads, Norm, attention, function, norm, plain, softmax};
+use velodrome_kernels::{
+    Function, Heads, Norm, attention, cross_entropy, function, norm, plain, softmax,
+};
 
 /// Largest error, as a share of the largest element. Where burn's own operation in 32 bits is further off
 /// (small differences of large numbers), [`WORSE`] times its error.
@@ -109,6 +111,22 @@ proptest! {
     }
 
     #[test]
+    fn cross_entropies(
+        rows in 1usize..60, classes in 2usize..300, seed: u64, size in 0.1f32..8.0, smooth: bool,
+    ) {
+        let mut numbers = Numbers(seed);
+        let x = numbers.tensor([rows, classes], size);
+        let labels: Vec<i64> = (0..rows).map(|r| ((r * 31 + 7) % classes) as i64).collect();
+        let labels = |device: &Device| Tensor::<1, Int>::from_data(
+            TensorData::new(labels.clone(), [rows]), device);
+        let smoothing = if smooth { 0.1 } else { 0.0 };
+        check(&[x], &mut numbers, "cross entropy",
+            |x| cross_entropy(x[0].clone(), labels(&x[0].device()), smoothing).reshape([rows, 1]),
+            |x| plain::cross_entropy(x[0].clone(), labels(&x[0].device()), smoothing)
+                .reshape([rows, 1]));
+    }
+
+    #[test]
     fn norms(rows in 1usize..90, width in 8usize..400, seed: u64, offset in -2f32..2.0) {
         let mut numbers = Numbers(seed);
         let x = numbers.tensor([rows, width], 1.0).add_scalar(offset);
@@ -192,6 +210,16 @@ fn gradients_are_differences() {
             );
         }
     }
+}
+
+/// A label that is no class has no loss, whatever the numbers of integers.
+#[test]
+fn labels_beyond_the_classes_have_no_loss() {
+    let device = Device::flex();
+    let logits = Numbers(2).tensor([3, 4], 1.0);
+    let labels = Tensor::<1, Int>::from_data([3, 4, -1], &device);
+    let losses = numbers(cross_entropy(logits, labels, 0.0));
+    assert!(losses[0].is_finite() && losses[1].is_nan() && losses[2].is_nan());
 }
 
 /// Views with gaps are taken as what they show, and their storage stays as it is.

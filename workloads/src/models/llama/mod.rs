@@ -13,9 +13,8 @@ use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig};
 use burn::nn::{RmsNorm, RmsNormConfig};
 use burn::tensor::{Device, Int, Tensor};
-use velodrome_harness::contract::{
-    Batch, ModelError, Network, Pass, Tokens, UnitLosses, cross_entropy, lengthen,
-};
+use velodrome_harness::contract::{Batch, ModelError, Network, Pass, Tokens, UnitLosses, lengthen};
+use velodrome_kernels::cross_entropy;
 use velodrome_results::measures::Measures;
 
 /// Sizes and choices of a [`Llama`].
