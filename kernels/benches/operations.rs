@@ -7,7 +7,7 @@
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use std::time::Instant;
 use velodrome_kernels::{
-    Function, Heads, Norm, attention, cross_entropy, function, norm, plain, softmax,
+    Function, Heads, Norm, attention, convolution, cross_entropy, function, norm, plain, softmax,
 };
 
 // burn allocates for each operation: the command's allocator decides much of the time.
@@ -69,6 +69,35 @@ fn rows(device: &Device) -> Vec<Row> {
             shape,
             Box::new(move |x| back(cross_entropy(flat(x), own.clone(), 0.0))),
             Box::new(move |x| back(plain::cross_entropy(flat(x), other.clone(), 0.0))),
+        ));
+    }
+    for (name, shape, [channels, outputs], kernel, stride) in [
+        ("3x3, 16 to 16, 32x32", [32, 16, 1024], [16, 16], 3, 1),
+        ("3x3, 32 to 32, 16x16", [32, 32, 256], [32, 32], 3, 1),
+        ("3x3, 64 to 64, 8x8", [32, 64, 64], [64, 64], 3, 1),
+        ("3x3 by 2, 16 to 32, 32x32", [32, 16, 1024], [16, 32], 3, 2),
+        ("1x1 by 2, 16 to 32, 32x32", [32, 16, 1024], [16, 32], 1, 2),
+    ] {
+        let [examples, _, area]: [usize; 3] = shape;
+        let side = area.isqrt();
+        let weight = Tensor::<4>::random(
+            [outputs, channels, kernel, kernel],
+            Distribution::Default,
+            device,
+        );
+        let own = weight.require_grad();
+        let other = own.clone();
+        let image = move |x: Tensor<3>| x.reshape([examples, channels, side, side]);
+        let flat = |x: Tensor<4>| x.flatten::<3>(2, 3);
+        let (stride, padding) = ([stride; 2], [kernel / 2; 2]);
+        rows.push((
+            name,
+            shape,
+            Box::new(move |x| flat(convolution(image(x), own.clone(), None, stride, padding))),
+            Box::new(move |x| {
+                let weight = other.clone();
+                flat(plain::convolution(image(x), weight, None, stride, padding))
+            }),
         ));
     }
     for (name, shape, heads) in [

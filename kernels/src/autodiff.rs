@@ -116,6 +116,31 @@ impl<B: Backend + Backwards> Backward<B, 1> for Entropy {
     }
 }
 
+#[derive(Debug)]
+struct Convolution;
+
+impl<B: Backend + Backwards> Backward<B, 3> for Convolution {
+    type State = ([FloatTensor<B>; 2], [usize; 2], [usize; 2]);
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 3>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
+        let (inputs, stride, padding) = ops.state;
+        let gradient = grads.consume::<B>(&ops.node);
+        // The first layer's input has no gradient: it would be the dearest of the three.
+        let wanted = ops.parents[0].is_some();
+        let (of_input, rest) = B::convolve_backward(gradient, inputs, stride, padding, wanted);
+        let [input, weight, bias] = ops.parents;
+        if let (Some(node), Some(gradient)) = (input, of_input) {
+            grads.register::<B>(node.id, gradient);
+        }
+        register!(B, [weight, bias], rest, grads);
+    }
+}
+
 impl<B: Backend + Forward + Backwards, C: CheckpointStrategy> Forward for Autodiff<B, C> {
     fn function(x: FloatTensor<Self>, function: Function) -> FloatTensor<Self> {
         let prepared = Elementwise.prepare::<C>([x.node()]).compute_bound();
@@ -189,6 +214,23 @@ impl<B: Backend + Forward + Backwards, C: CheckpointStrategy> Forward for Autodi
         match prepared.stateful() {
             OpsKind::Tracked(prep) => prep.finish((logits, labels, smoothing), losses),
             OpsKind::UnTracked(prep) => prep.finish(losses),
+        }
+    }
+
+    fn convolve(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        stride: [usize; 2],
+        padding: [usize; 2],
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), weight.node(), bias.node()];
+        let prepared = Convolution.prepare::<C>(nodes).compute_bound();
+        let [x, weight, bias] = [x, weight, bias].map(|t| t.into_primitive());
+        let out = B::convolve(x.clone(), weight.clone(), bias, stride, padding);
+        match prepared.stateful() {
+            OpsKind::Tracked(prep) => prep.finish(([x, weight], stride, padding), out),
+            OpsKind::UnTracked(prep) => prep.finish(out),
         }
     }
 }

@@ -10,8 +10,10 @@
 
 mod attention;
 mod autodiff;
+mod convolution;
 mod entropy;
 mod function;
+mod lanes;
 mod ops;
 mod pass;
 pub mod plain;
@@ -105,6 +107,38 @@ pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>, smoothing: f64) 
         logits.into_dispatch(),
         labels.into_dispatch(),
         smoothing,
+    ))
+}
+
+/// Convolution of `[examples, channels, height, width]` with a kernel,
+/// `[outputs, channels, kernel height, kernel width]`, without groups and dilation, and a bias `[outputs]`,
+/// zero where there is none.
+pub fn convolution(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    stride: [usize; 2],
+    padding: [usize; 2],
+) -> Tensor<4> {
+    let [outputs, channels, height, width] = weight.dims();
+    let [_, inputs, rows, columns] = x.dims();
+    let shape = convolution::Shape {
+        channels: [channels, outputs],
+        input: [rows, columns],
+        kernel: [height, width],
+        stride,
+        padding,
+    };
+    if !fused(&x) || inputs != channels || !shape.fits() {
+        return plain::convolution(x, weight, bias, stride, padding);
+    }
+    let bias = bias.unwrap_or_else(|| Tensor::zeros([outputs], &x.device()));
+    Tensor::from_dispatch(<Dispatch as Forward>::convolve(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        stride,
+        padding,
     ))
 }
 

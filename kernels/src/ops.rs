@@ -1,6 +1,7 @@
 //! The operations as burn sees them: a trait of backends, with the CPU's implementation.
 
 use crate::attention::{Heads, Mask, Sizes, attention, attention_backward};
+use crate::convolution::{self, Shape};
 use crate::entropy::{cross_entropy, cross_entropy_backward};
 use crate::function::Function;
 use crate::rows::{self, Norm};
@@ -43,6 +44,16 @@ pub(crate) trait Forward: Backend {
         labels: IntTensor<Self>,
         smoothing: f64,
     ) -> FloatTensor<Self>;
+
+    /// Convolution of `[examples, channels, height, width]` without groups and dilation, with a bias for
+    /// each output.
+    fn convolve(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        stride: [usize; 2],
+        padding: [usize; 2],
+    ) -> FloatTensor<Self>;
 }
 
 /// Gradients of [`Forward`], outside of a graph.
@@ -81,6 +92,15 @@ pub(crate) trait Backwards: Backend {
         labels: IntTensor<Self>,
         smoothing: f64,
     ) -> FloatTensor<Self>;
+
+    /// Of input (where `wanted`), kernel and bias.
+    fn convolve_backward(
+        gradient: FloatTensor<Self>,
+        inputs: [FloatTensor<Self>; 2],
+        stride: [usize; 2],
+        padding: [usize; 2],
+        wanted: bool,
+    ) -> (Option<FloatTensor<Self>>, [FloatTensor<Self>; 2]);
 }
 
 /// The elements in order, of a tensor that has them so.
@@ -155,6 +175,35 @@ impl Forward for Flex {
         let losses = cross_entropy(values(&logits), &labels, last(&logits), smoothing as f32);
         let rows = losses.len();
         FlexTensor::from_data(TensorData::new(losses, [rows]))
+    }
+
+    fn convolve(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        stride: [usize; 2],
+        padding: [usize; 2],
+    ) -> FloatTensor<Self> {
+        let [x, weight, bias] = [x, weight, bias].map(|t| t.to_contiguous());
+        let shape = shape(&x, &weight, stride, padding);
+        let bias = Some(values(&bias));
+        let out = convolution::convolution(&shape, values(&x), values(&weight), bias);
+        let [height, width] = shape.output().unwrap_or_default();
+        let examples = x.layout().shape().iter().next().copied().unwrap_or(0);
+        let dims = [examples, shape.channels[1], height, width];
+        FlexTensor::from_data(TensorData::new(out, dims))
+    }
+}
+
+/// What the shapes of input and kernel say.
+fn shape(x: &FlexTensor, weight: &FlexTensor, stride: [usize; 2], padding: [usize; 2]) -> Shape {
+    let at = |t: &FlexTensor, axis: usize| t.layout().shape().get(axis).copied().unwrap_or(1);
+    Shape {
+        channels: [at(weight, 1), at(weight, 0)],
+        input: [at(x, 2), at(x, 3)],
+        kernel: [at(weight, 2), at(weight, 3)],
+        stride,
+        padding,
     }
 }
 
@@ -263,5 +312,27 @@ impl Backwards for Flex {
             smoothing as f32,
         );
         tensor(of, &logits)
+    }
+
+    fn convolve_backward(
+        gradient: FloatTensor<Self>,
+        inputs: [FloatTensor<Self>; 2],
+        stride: [usize; 2],
+        padding: [usize; 2],
+        wanted: bool,
+    ) -> (Option<FloatTensor<Self>>, [FloatTensor<Self>; 2]) {
+        let gradient = gradient.to_contiguous();
+        let [x, weight] = inputs.map(|t| t.to_contiguous());
+        let shape = shape(&x, &weight, stride, padding);
+        let [of_out, of_x, kernel] = [&gradient, &x, &weight].map(values);
+        let input = wanted.then(|| convolution::input_gradient(&shape, of_out, kernel));
+        let of_weight = convolution::weight_gradient(&shape, of_out, of_x);
+        let of_bias = convolution::bias_gradient(&shape, of_out);
+        let outputs = of_bias.len();
+        let of_bias = FlexTensor::from_data(TensorData::new(of_bias, [outputs]));
+        (
+            input.map(|input| tensor(input, &x)),
+            [tensor(of_weight, &weight), of_bias],
+        )
     }
 }

@@ -1,6 +1,8 @@
 //! The same operations by burn's own: the reference, and what other devices run.
 
 use crate::{Heads, Norm};
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Int, Tensor, activation};
 
 /// [`crate::softmax`].
@@ -78,4 +80,16 @@ pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>, smoothing: f64) 
     }
     let even = log_probabilities.mean_dim(1).reshape([rows]);
     (at_label.mul_scalar(1.0 - smoothing) + even.mul_scalar(smoothing)).neg()
+}
+
+/// [`crate::convolution`].
+pub fn convolution(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    stride: [usize; 2],
+    padding: [usize; 2],
+) -> Tensor<4> {
+    let options = ConvOptions::new(stride, padding, [1, 1], 1);
+    conv2d(x, weight, bias, options)
 }

@@ -1,7 +1,8 @@
 //! Vector code for the machine that runs it.
 
 /// Calls `task` compiled for this machine's widest registers. Only what is inlined into it is compiled so:
-/// closures that come here are `#[inline(always)]`.
+/// closures that come here are `#[inline(always)]`. Products and sums are never fused into one instruction, so
+/// that every machine gives the same bits.
 #[inline(always)]
 pub(crate) fn vectorized<R>(task: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]

@@ -4,7 +4,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use velodrome_kernels::{
-    Function, Heads, Norm, attention, cross_entropy, function, norm, plain, softmax,
+    Function, Heads, Norm, attention, convolution, cross_entropy, function, norm, plain, softmax,
 };
 
 /// Largest error, as a share of the largest element. Where burn's own operation in 32 bits is further off
@@ -124,6 +124,27 @@ proptest! {
             |x| cross_entropy(x[0].clone(), labels(&x[0].device()), smoothing).reshape([rows, 1]),
             |x| plain::cross_entropy(x[0].clone(), labels(&x[0].device()), smoothing)
                 .reshape([rows, 1]));
+    }
+
+    #[test]
+    fn convolutions(
+        examples in 1usize..12, channels in 1usize..7, outputs in 1usize..11, height in 1usize..20,
+        width in 1usize..40, kernel in prop::array::uniform2(1usize..6),
+        stride in prop::array::uniform2(1usize..4), padding in prop::array::uniform2(0usize..3),
+        seed: u64,
+    ) {
+        let padding = [0, 1].map(|axis| padding[axis].min(kernel[axis] - 1));
+        prop_assume!(height + 2 * padding[0] >= kernel[0] && width + 2 * padding[1] >= kernel[1]);
+        let mut numbers = Numbers(seed);
+        let inputs = [
+            numbers.tensor([examples, channels, height, width], 1.0),
+            numbers.tensor([outputs, channels, kernel[0], kernel[1]], 1.0),
+            numbers.tensor([1, 1, 1, outputs], 1.0),
+        ];
+        let bias = |x: &Tensor<4>| Some(x.clone().reshape([outputs]));
+        check(&inputs, &mut numbers, &format!("{height} {width} {kernel:?} {stride:?} {padding:?}"),
+            |i| convolution(i[0].clone(), i[1].clone(), bias(&i[2]), stride, padding),
+            |i| plain::convolution(i[0].clone(), i[1].clone(), bias(&i[2]), stride, padding));
     }
 
     #[test]

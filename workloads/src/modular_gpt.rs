@@ -43,8 +43,8 @@ pub const LAPTOP: Family<ModularConfig> = Family {
         ),
         Variant::new(
             "large_init",
-            "initial scale: standard deviation 0.1 instead of 0.05",
-            |c| c.model.gpt.initial_std = 0.1,
+            "initial scale: standard deviation 0.07 instead of 0.05",
+            |c| c.model.gpt.initial_std = 0.07,
         ),
     ],
     model: describe,
