@@ -7,7 +7,8 @@
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use std::time::Instant;
 use velodrome_kernels::{
-    Function, Heads, Norm, attention, convolution, cross_entropy, function, norm, plain, softmax,
+    Function, Heads, Norm, attention, convolution, cross_entropy, function, norm, plain,
+    recurrence, softmax,
 };
 
 // burn allocates for each operation: the command's allocator decides much of the time.
@@ -100,6 +101,16 @@ fn rows(device: &Device) -> Vec<Row> {
             }),
         ));
     }
+    let weights = Tensor::<3>::random([2, 128, 512], Distribution::Normal(0.0, 0.1), device);
+    let [own, other] = [weights.clone(), weights].map(Tensor::require_grad);
+    let gates = |x: Tensor<3>| x.reshape([2, 32, 60, 512]);
+    let flat = |x: Tensor<4>| x.flatten::<3>(1, 2);
+    rows.push((
+        "lstm, 2 x 128, 60 positions",
+        [2, 32 * 60, 512],
+        Box::new(move |x| flat(recurrence(gates(x), own.clone()))),
+        Box::new(move |x| flat(plain::recurrence(gates(x), other.clone()))),
+    ));
     for (name, shape, heads) in [
         ("attention, 64 tokens", [16, 64, 384], 12),
         ("attention, 128 tokens", [16, 128, 128], 4),

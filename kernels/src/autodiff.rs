@@ -141,6 +141,25 @@ impl<B: Backend + Backwards> Backward<B, 3> for Convolution {
     }
 }
 
+#[derive(Debug)]
+struct Recurrence;
+
+impl<B: Backend + Backwards> Backward<B, 2> for Recurrence {
+    type State = (FloatTensor<B>, [FloatTensor<B>; 3]);
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 2>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
+        let (weights, all) = ops.state;
+        let gradient = grads.consume::<B>(&ops.node);
+        let of = B::recur_backward(gradient, weights, all);
+        register!(B, ops.parents, of, grads);
+    }
+}
+
 impl<B: Backend + Forward + Backwards, C: CheckpointStrategy> Forward for Autodiff<B, C> {
     fn function(x: FloatTensor<Self>, function: Function) -> FloatTensor<Self> {
         let prepared = Elementwise.prepare::<C>([x.node()]).compute_bound();
@@ -231,6 +250,20 @@ impl<B: Backend + Forward + Backwards, C: CheckpointStrategy> Forward for Autodi
         match prepared.stateful() {
             OpsKind::Tracked(prep) => prep.finish(([x, weight], stride, padding), out),
             OpsKind::UnTracked(prep) => prep.finish(out),
+        }
+    }
+
+    fn recur(inputs: FloatTensor<Self>, weights: FloatTensor<Self>) -> FloatTensor<Self> {
+        let nodes = [inputs.node(), weights.node()];
+        let prepared = Recurrence.prepare::<C>(nodes).compute_bound();
+        let [inputs, weights] = [inputs, weights].map(|t| t.into_primitive());
+        match prepared.stateful() {
+            OpsKind::Tracked(prep) => {
+                let all = B::recur_all(inputs, weights.clone());
+                let states = all[0].clone();
+                prep.finish((weights, all), states)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::recur(inputs, weights)),
         }
     }
 }

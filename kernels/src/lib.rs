@@ -14,6 +14,7 @@ mod convolution;
 mod entropy;
 mod function;
 mod lanes;
+mod lstm;
 mod ops;
 mod pass;
 pub mod plain;
@@ -139,6 +140,20 @@ pub fn convolution(
         bias.into_dispatch(),
         stride,
         padding,
+    ))
+}
+
+/// The states of LSTMs from zeros, `[directions, examples, positions, hidden]`, from what goes into their gates
+/// beside the states, `[directions, examples, positions, 4 * hidden]`, and the weights from the states,
+/// `[directions, hidden, 4 * hidden]`. Gates stand in the order input, forget, output, candidate.
+pub fn recurrence(inputs: Tensor<4>, weights: Tensor<3>) -> Tensor<4> {
+    let [directions, _, _, gates] = inputs.dims();
+    if !fused(&inputs) || weights.dims() != [directions, gates / 4, gates / 4 * 4] {
+        return plain::recurrence(inputs, weights);
+    }
+    Tensor::from_dispatch(<Dispatch as Forward>::recur(
+        inputs.into_dispatch(),
+        weights.into_dispatch(),
     ))
 }
 

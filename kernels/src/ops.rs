@@ -4,6 +4,7 @@ use crate::attention::{Heads, Mask, Sizes, attention, attention_backward};
 use crate::convolution::{self, Shape};
 use crate::entropy::{cross_entropy, cross_entropy_backward};
 use crate::function::Function;
+use crate::lstm;
 use crate::rows::{self, Norm};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Flex, backend_extension};
@@ -54,6 +55,10 @@ pub(crate) trait Forward: Backend {
         stride: [usize; 2],
         padding: [usize; 2],
     ) -> FloatTensor<Self>;
+
+    /// States of LSTMs, `[directions, examples, positions, hidden]`, from what goes into their gates,
+    /// `[.., 4 * hidden]`, and their weights, `[directions, hidden, 4 * hidden]`.
+    fn recur(inputs: FloatTensor<Self>, weights: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
 /// Gradients of [`Forward`], outside of a graph.
@@ -101,6 +106,16 @@ pub(crate) trait Backwards: Backend {
         padding: [usize; 2],
         wanted: bool,
     ) -> (Option<FloatTensor<Self>>, [FloatTensor<Self>; 2]);
+
+    /// States, gates and cells.
+    fn recur_all(inputs: FloatTensor<Self>, weights: FloatTensor<Self>) -> [FloatTensor<Self>; 3];
+
+    /// Of inputs and weights, from what [`Self::recur_all`] gave.
+    fn recur_backward(
+        gradient: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        all: [FloatTensor<Self>; 3],
+    ) -> [FloatTensor<Self>; 2];
 }
 
 /// The elements in order, of a tensor that has them so.
@@ -192,6 +207,21 @@ impl Forward for Flex {
         let examples = x.layout().shape().iter().next().copied().unwrap_or(0);
         let dims = [examples, shape.channels[1], height, width];
         FlexTensor::from_data(TensorData::new(out, dims))
+    }
+
+    fn recur(inputs: FloatTensor<Self>, weights: FloatTensor<Self>) -> FloatTensor<Self> {
+        let [states, ..] = Self::recur_all(inputs, weights);
+        states
+    }
+}
+
+/// What the shape of states says.
+fn recurrence(states: &FlexTensor) -> lstm::Sizes {
+    let at = |axis: usize| states.layout().shape().get(axis).copied().unwrap_or(1);
+    lstm::Sizes {
+        examples: at(1),
+        positions: at(2),
+        hidden: at(3),
     }
 }
 
@@ -334,5 +364,32 @@ impl Backwards for Flex {
             input.map(|input| tensor(input, &x)),
             [tensor(of_weight, &weight), of_bias],
         )
+    }
+
+    fn recur_all(inputs: FloatTensor<Self>, weights: FloatTensor<Self>) -> [FloatTensor<Self>; 3] {
+        let [inputs, weights] = [inputs, weights].map(|t| t.to_contiguous());
+        let mut sizes = recurrence(&inputs);
+        let whole: Vec<usize> = inputs.layout().shape().iter().copied().collect();
+        sizes.hidden /= 4;
+        let mut narrow = whole.clone();
+        if let Some(last) = narrow.last_mut() {
+            *last /= 4;
+        }
+        let [states, gates, cells] = lstm::forward(&sizes, values(&inputs), values(&weights));
+        [(states, narrow.clone()), (gates, whole), (cells, narrow)]
+            .map(|(values, shape)| FlexTensor::from_data(TensorData::new(values, shape)))
+    }
+
+    fn recur_backward(
+        gradient: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        all: [FloatTensor<Self>; 3],
+    ) -> [FloatTensor<Self>; 2] {
+        let [gradient, weights] = [gradient, weights].map(|t| t.to_contiguous());
+        let all = all.map(|t| t.to_contiguous());
+        let sizes = recurrence(&all[0]);
+        let parts = all.each_ref().map(values);
+        let [inputs, kernel] = lstm::backward(&sizes, values(&gradient), values(&weights), parts);
+        [tensor(inputs, &all[1]), tensor(kernel, &weights)]
     }
 }

@@ -93,3 +93,38 @@ pub fn convolution(
     let options = ConvOptions::new(stride, padding, [1, 1], 1);
     conv2d(x, weight, bias, options)
 }
+
+/// [`crate::recurrence`].
+pub fn recurrence(inputs: Tensor<4>, weights: Tensor<3>) -> Tensor<4> {
+    let [directions, examples, _, gates] = inputs.dims();
+    let hidden = gates / 4;
+    let options = (&inputs.device(), inputs.dtype());
+    let mut state = Tensor::<3>::zeros([directions, examples, hidden], options);
+    let mut cell = state.clone();
+    let mut states = Vec::new();
+    for input in steps(inputs) {
+        let gates = input + state.matmul(weights.clone());
+        let open = activation::sigmoid(gates.clone().narrow(2, 0, 3 * hidden));
+        let candidate = activation::tanh(gates.narrow(2, 3 * hidden, hidden));
+        let gate = |at: usize| open.clone().narrow(2, at * hidden, hidden);
+        cell = gate(1) * cell + gate(0) * candidate;
+        state = gate(2) * activation::tanh(cell.clone());
+        states.push(state.clone());
+    }
+    Tensor::stack::<4>(states, 2)
+}
+
+/// The positions of `inputs`, `[directions, examples, positions, gates]`, one by one.
+///
+/// Cut in two levels: the gradient of a cut is as large as what was cut, so that cutting every position
+/// out of the whole costs the square of the length.
+fn steps(inputs: Tensor<4>) -> Vec<Tensor<3>> {
+    let [directions, examples, positions, gates] = inputs.dims();
+    let stretch = (positions as f64).sqrt().ceil().max(1.0) as usize;
+    let step = |part: Tensor<4>| part.reshape([directions, examples, gates]);
+    let stretches = inputs.split(stretch, 2).into_iter();
+    stretches
+        .flat_map(|part| part.split(1, 2))
+        .map(step)
+        .collect()
+}

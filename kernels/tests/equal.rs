@@ -4,7 +4,8 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use velodrome_kernels::{
-    Function, Heads, Norm, attention, convolution, cross_entropy, function, norm, plain, softmax,
+    Function, Heads, Norm, attention, convolution, cross_entropy, function, norm, plain,
+    recurrence, softmax,
 };
 
 /// Largest error, as a share of the largest element. Where burn's own operation in 32 bits is further off
@@ -145,6 +146,22 @@ proptest! {
         check(&inputs, &mut numbers, &format!("{height} {width} {kernel:?} {stride:?} {padding:?}"),
             |i| convolution(i[0].clone(), i[1].clone(), bias(&i[2]), stride, padding),
             |i| plain::convolution(i[0].clone(), i[1].clone(), bias(&i[2]), stride, padding));
+    }
+
+    #[test]
+    fn recurrences(
+        directions in 1usize..3, examples in 1usize..5, positions in 1usize..12, hidden in 1usize..20,
+        seed: u64,
+    ) {
+        let mut numbers = Numbers(seed);
+        let inputs = [
+            numbers.tensor([directions, examples, positions, 4 * hidden], 2.0),
+            numbers.tensor([1, directions, hidden, 4 * hidden], 1.0),
+        ];
+        let weights = |x: &Tensor<4>| x.clone().reshape([directions, hidden, 4 * hidden]);
+        check(&inputs, &mut numbers, "recurrence",
+            |i| recurrence(i[0].clone(), weights(&i[1])),
+            |i| plain::recurrence(i[0].clone(), weights(&i[1])));
     }
 
     #[test]
