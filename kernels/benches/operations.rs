@@ -7,7 +7,7 @@
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use std::time::Instant;
 use velodrome_kernels::{
-    Function, Heads, Norm, attention, convolution, cross_entropy, function, norm, plain,
+    Function, Heads, Norm, attention, convolution, cross_entropy, ctc, function, norm, plain,
     recurrence, softmax,
 };
 
@@ -101,6 +101,30 @@ fn rows(device: &Device) -> Vec<Row> {
             }),
         ));
     }
+    let integers = |n: usize, by: usize, below: usize, from: i64| {
+        let values: Vec<i64> = (0..n).map(|i| from + (i * by % below) as i64).collect();
+        Tensor::<1, Int>::from_data(TensorData::new(values, [n]), device)
+    };
+    let [tokens, positions, lengths] = [
+        integers(32 * 16, 7, 28, 1),
+        integers(32, 5, 20, 80),
+        integers(32, 3, 9, 8),
+    ];
+    let tokens = tokens.reshape([32, 16]);
+    let numbers = (tokens, positions, lengths);
+    let other = numbers.clone();
+    rows.push((
+        "ctc, 32 of 100 positions",
+        [32, 100, 30],
+        Box::new(move |x| {
+            let (tokens, positions, lengths) = numbers.clone();
+            ctc(x, tokens, positions, lengths).reshape([1, 1, 32])
+        }),
+        Box::new(move |x| {
+            let (tokens, positions, lengths) = other.clone();
+            plain::ctc(x, tokens, positions, lengths).reshape([1, 1, 32])
+        }),
+    ));
     let weights = Tensor::<3>::random([2, 128, 512], Distribution::Normal(0.0, 0.1), device);
     let [own, other] = [weights.clone(), weights].map(Tensor::require_grad);
     let gates = |x: Tensor<3>| x.reshape([2, 32, 60, 512]);

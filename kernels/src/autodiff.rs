@@ -160,6 +160,25 @@ impl<B: Backend + Backwards> Backward<B, 2> for Recurrence {
     }
 }
 
+#[derive(Debug)]
+struct Alignment;
+
+impl<B: Backend + Backwards> Backward<B, 1> for Alignment {
+    /// The gradient of the scores.
+    type State = FloatTensor<B>;
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 1>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
+        unary::<B, _>(ops.parents, ops.node, grads, |gradient| {
+            B::scale_examples(ops.state, gradient)
+        });
+    }
+}
+
 impl<B: Backend + Forward + Backwards, C: CheckpointStrategy> Forward for Autodiff<B, C> {
     fn function(x: FloatTensor<Self>, function: Function) -> FloatTensor<Self> {
         let prepared = Elementwise.prepare::<C>([x.node()]).compute_bound();
@@ -264,6 +283,23 @@ impl<B: Backend + Forward + Backwards, C: CheckpointStrategy> Forward for Autodi
                 prep.finish((weights, all), states)
             }
             OpsKind::UnTracked(prep) => prep.finish(B::recur(inputs, weights)),
+        }
+    }
+
+    fn connect(
+        logits: FloatTensor<Self>,
+        tokens: IntTensor<Self>,
+        positions: IntTensor<Self>,
+        lengths: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let prepared = Alignment.prepare::<C>([logits.node()]).compute_bound();
+        let logits = logits.into_primitive();
+        match prepared.stateful() {
+            OpsKind::Tracked(prep) => {
+                let [losses, gradient] = B::connect_all(logits, [tokens, positions, lengths]);
+                prep.finish(gradient, losses)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::connect(logits, tokens, positions, lengths)),
         }
     }
 }

@@ -11,6 +11,7 @@
 mod attention;
 mod autodiff;
 mod convolution;
+mod ctc;
 mod entropy;
 mod function;
 mod lanes;
@@ -154,6 +155,30 @@ pub fn recurrence(inputs: Tensor<4>, weights: Tensor<3>) -> Tensor<4> {
     Tensor::from_dispatch(<Dispatch as Forward>::recur(
         inputs.into_dispatch(),
         weights.into_dispatch(),
+    ))
+}
+
+/// CTC's loss of each example in nats (Graves et al. 2006), `[examples]`, from scores
+/// `[examples, positions, classes]`, of which class 0 is the blank, `tokens` `[examples, most]`, and the numbers
+/// of positions and tokens of each example. Without an alignment the loss is 0 and has no gradient.
+pub fn ctc(
+    logits: Tensor<3>,
+    tokens: Tensor<2, Int>,
+    positions: Tensor<1, Int>,
+    lengths: Tensor<1, Int>,
+) -> Tensor<1> {
+    let [examples, ..] = logits.dims();
+    let fits = tokens.dims()[0] == examples
+        && positions.dims() == [examples]
+        && lengths.dims() == [examples];
+    if !fused(&logits) || !fits {
+        return plain::ctc(logits, tokens, positions, lengths);
+    }
+    Tensor::from_dispatch(<Dispatch as Forward>::connect(
+        logits.into_dispatch(),
+        tokens.into_dispatch(),
+        positions.into_dispatch(),
+        lengths.into_dispatch(),
     ))
 }
 

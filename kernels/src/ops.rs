@@ -2,6 +2,7 @@
 
 use crate::attention::{Heads, Mask, Sizes, attention, attention_backward};
 use crate::convolution::{self, Shape};
+use crate::ctc;
 use crate::entropy::{cross_entropy, cross_entropy_backward};
 use crate::function::Function;
 use crate::lstm;
@@ -59,6 +60,15 @@ pub(crate) trait Forward: Backend {
     /// States of LSTMs, `[directions, examples, positions, hidden]`, from what goes into their gates,
     /// `[.., 4 * hidden]`, and their weights, `[directions, hidden, 4 * hidden]`.
     fn recur(inputs: FloatTensor<Self>, weights: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// CTC's loss of each example, `[examples]`, from scores `[examples, positions, classes]`, tokens
+    /// `[examples, most]`, and each example's numbers of positions and tokens.
+    fn connect(
+        logits: FloatTensor<Self>,
+        tokens: IntTensor<Self>,
+        positions: IntTensor<Self>,
+        lengths: IntTensor<Self>,
+    ) -> FloatTensor<Self>;
 }
 
 /// Gradients of [`Forward`], outside of a graph.
@@ -116,6 +126,16 @@ pub(crate) trait Backwards: Backend {
         weights: FloatTensor<Self>,
         all: [FloatTensor<Self>; 3],
     ) -> [FloatTensor<Self>; 2];
+
+    /// The losses, and the gradient of the scores at which each example's loss has a gradient of 1; of
+    /// tokens, positions and lengths.
+    fn connect_all(
+        logits: FloatTensor<Self>,
+        integers: [IntTensor<Self>; 3],
+    ) -> [FloatTensor<Self>; 2];
+
+    /// Multiplies each example's part of `x` by its factor.
+    fn scale_examples(x: FloatTensor<Self>, factors: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
 /// The elements in order, of a tensor that has them so.
@@ -212,6 +232,33 @@ impl Forward for Flex {
     fn recur(inputs: FloatTensor<Self>, weights: FloatTensor<Self>) -> FloatTensor<Self> {
         let [states, ..] = Self::recur_all(inputs, weights);
         states
+    }
+
+    fn connect(
+        logits: FloatTensor<Self>,
+        tokens: IntTensor<Self>,
+        positions: IntTensor<Self>,
+        lengths: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let logits = logits.to_contiguous();
+        let integers = [tokens, positions, lengths].map(|t| classes(&t));
+        let losses = utterances(&logits, &integers).losses();
+        let examples = losses.len();
+        FlexTensor::from_data(TensorData::new(losses, [examples]))
+    }
+}
+
+/// A batch for CTC, from tokens, positions and lengths.
+fn utterances<'a>(logits: &'a FlexTensor, integers: &'a [Vec<usize>; 3]) -> ctc::Batch<'a> {
+    let at = |axis: usize| logits.layout().shape().get(axis).copied().unwrap_or(1);
+    let [tokens, positions, lengths] = integers;
+    ctc::Batch {
+        logits: values(logits),
+        positions: at(1),
+        classes: at(2),
+        tokens,
+        most: tokens.len() / at(0).max(1),
+        lengths: [positions, lengths],
     }
 }
 
@@ -391,5 +438,22 @@ impl Backwards for Flex {
         let parts = all.each_ref().map(values);
         let [inputs, kernel] = lstm::backward(&sizes, values(&gradient), values(&weights), parts);
         [tensor(inputs, &all[1]), tensor(kernel, &weights)]
+    }
+
+    fn connect_all(
+        logits: FloatTensor<Self>,
+        integers: [IntTensor<Self>; 3],
+    ) -> [FloatTensor<Self>; 2] {
+        let logits = logits.to_contiguous();
+        let integers = integers.map(|t| classes(&t));
+        let (losses, gradient) = utterances(&logits, &integers).losses_and_gradient();
+        let examples = losses.len();
+        let losses = FlexTensor::from_data(TensorData::new(losses, [examples]));
+        [losses, tensor(gradient, &logits)]
+    }
+
+    fn scale_examples(x: FloatTensor<Self>, factors: FloatTensor<Self>) -> FloatTensor<Self> {
+        let factors = factors.to_contiguous();
+        changed(x, |x| ctc::scale(x, values(&factors)))
     }
 }

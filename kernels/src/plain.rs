@@ -1,6 +1,7 @@
 //! The same operations by burn's own: the reference, and what other devices run.
 
 use crate::{Heads, Norm};
+use burn::nn::loss::CTCLossConfig;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Int, Tensor, activation};
@@ -127,4 +128,16 @@ fn steps(inputs: Tensor<4>) -> Vec<Tensor<3>> {
         .flat_map(|part| part.split(1, 2))
         .map(step)
         .collect()
+}
+
+/// [`crate::ctc`].
+pub fn ctc(
+    logits: Tensor<3>,
+    tokens: Tensor<2, Int>,
+    positions: Tensor<1, Int>,
+    lengths: Tensor<1, Int>,
+) -> Tensor<1> {
+    let log_probabilities = activation::log_softmax(logits, 2).swap_dims(0, 1);
+    let ctc = CTCLossConfig::new().with_zero_infinity(true).init();
+    ctc.forward(log_probabilities, tokens, positions, lengths)
 }

@@ -4,7 +4,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use velodrome_kernels::{
-    Function, Heads, Norm, attention, convolution, cross_entropy, function, norm, plain,
+    Function, Heads, Norm, attention, convolution, cross_entropy, ctc, function, norm, plain,
     recurrence, softmax,
 };
 
@@ -162,6 +162,38 @@ proptest! {
         check(&inputs, &mut numbers, "recurrence",
             |i| recurrence(i[0].clone(), weights(&i[1])),
             |i| plain::recurrence(i[0].clone(), weights(&i[1])));
+    }
+
+    #[test]
+    fn alignments(
+        examples in 1usize..5, positions in 1usize..14, classes in 2usize..9, most in 1usize..6,
+        seed: u64, size in 0.1f32..6.0,
+    ) {
+        let mut numbers = Numbers(seed);
+        let x = numbers.tensor([examples, positions, classes], size);
+        let mut integers = |n: usize, from: usize, to: usize| -> Vec<i64> {
+            let span = (to - from + 1) as f32;
+            (0..n).map(|_| {
+                let at = (0.5 * (numbers.next() + 1.0) * span) as usize;
+                (from + at.min(to - from)) as i64
+            }).collect()
+        };
+        let tokens = integers(examples * most, 1, classes - 1);
+        let lengths = [integers(examples, 1, positions), integers(examples, 1, most)];
+        let losses = |x: &Tensor<3>, fused: bool| {
+            let device = x.device();
+            let tokens = TensorData::new(tokens.clone(), [examples, most]);
+            let tokens = Tensor::<2, Int>::from_data(tokens, &device);
+            let [positions, lengths] = lengths.clone().map(|n| {
+                Tensor::<1, Int>::from_data(TensorData::new(n, [examples]), &device)
+            });
+            let losses = match fused {
+                true => ctc(x.clone(), tokens, positions, lengths),
+                false => plain::ctc(x.clone(), tokens, positions, lengths),
+            };
+            losses.reshape([examples, 1, 1])
+        };
+        check(&[x], &mut numbers, "ctc", |x| losses(&x[0], true), |x| losses(&x[0], false));
     }
 
     #[test]
