@@ -7,8 +7,8 @@
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use std::time::Instant;
 use velodrome_kernels::{
-    Function, Heads, Norm, attention, convolution, cross_entropy, ctc, function, norm, plain,
-    recurrence, softmax,
+    Function, Heads, Norm, attention, convolution, cross_entropy, ctc, depthwise, function, norm,
+    plain, recurrence, softmax,
 };
 
 // burn allocates for each operation: the command's allocator decides much of the time.
@@ -124,6 +124,14 @@ fn rows(device: &Device) -> Vec<Row> {
             let (tokens, positions, lengths) = other.clone();
             plain::ctc(x, tokens, positions, lengths).reshape([1, 1, 32])
         }),
+    ));
+    let kernel = Tensor::<3>::random([96, 1, 15], Distribution::Default, device);
+    let [own, other] = [kernel.clone(), kernel].map(Tensor::require_grad);
+    rows.push((
+        "depthwise, 15 places",
+        [32, 100, 96],
+        Box::new(move |x| depthwise(x, own.clone(), 7)),
+        Box::new(move |x| plain::depthwise(x, other.clone(), 7)),
     ));
     let weights = Tensor::<3>::random([2, 128, 512], Distribution::Normal(0.0, 0.1), device);
     let [own, other] = [weights.clone(), weights].map(Tensor::require_grad);

@@ -179,6 +179,25 @@ impl<B: Backend + Backwards> Backward<B, 1> for Alignment {
     }
 }
 
+#[derive(Debug)]
+struct Depthwise;
+
+impl<B: Backend + Backwards> Backward<B, 2> for Depthwise {
+    type State = ([FloatTensor<B>; 2], usize);
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 2>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
+        let (inputs, padding) = ops.state;
+        let gradient = grads.consume::<B>(&ops.node);
+        let of = B::convolve_channels_backward(gradient, inputs, padding);
+        register!(B, ops.parents, of, grads);
+    }
+}
+
 impl<B: Backend + Forward + Backwards, C: CheckpointStrategy> Forward for Autodiff<B, C> {
     fn function(x: FloatTensor<Self>, function: Function) -> FloatTensor<Self> {
         let prepared = Elementwise.prepare::<C>([x.node()]).compute_bound();
@@ -300,6 +319,21 @@ impl<B: Backend + Forward + Backwards, C: CheckpointStrategy> Forward for Autodi
                 prep.finish(gradient, losses)
             }
             OpsKind::UnTracked(prep) => prep.finish(B::connect(logits, tokens, positions, lengths)),
+        }
+    }
+
+    fn convolve_channels(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        padding: usize,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), weight.node()];
+        let prepared = Depthwise.prepare::<C>(nodes).compute_bound();
+        let [x, weight] = [x, weight].map(|t| t.into_primitive());
+        let out = B::convolve_channels(x.clone(), weight.clone(), padding);
+        match prepared.stateful() {
+            OpsKind::Tracked(prep) => prep.finish(([x, weight], padding), out),
+            OpsKind::UnTracked(prep) => prep.finish(out),
         }
     }
 }

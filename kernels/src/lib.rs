@@ -12,7 +12,9 @@ mod attention;
 mod autodiff;
 mod convolution;
 mod ctc;
+mod depthwise;
 mod entropy;
+mod flex;
 mod function;
 mod lanes;
 mod lstm;
@@ -140,6 +142,23 @@ pub fn convolution(
         weight.into_dispatch(),
         bias.into_dispatch(),
         stride,
+        padding,
+    ))
+}
+
+/// Convolution of each channel of `[examples, positions, channels]` with its own kernel,
+/// `[channels, 1, taps]`, with zeros on both sides: `[examples, positions + 2 padding + 1 - taps, channels]`.
+pub fn depthwise(x: Tensor<3>, weight: Tensor<3>, padding: usize) -> Tensor<3> {
+    let [_, positions, channels] = x.dims();
+    let [outputs, one, taps] = weight.dims();
+    let fits = padding < taps && taps <= positions + 2 * padding;
+    if !fused(&x) || !fits || outputs != channels || one != 1 {
+        return plain::depthwise(x, weight, padding);
+    }
+    let weight = weight.reshape([channels, taps]).transpose();
+    Tensor::from_dispatch(<Dispatch as Forward>::convolve_channels(
+        x.into_dispatch(),
+        weight.into_dispatch(),
         padding,
     ))
 }

@@ -1,16 +1,10 @@
-//! The operations as burn sees them: a trait of backends, with the CPU's implementation.
+//! The operations as burn sees them: traits of backends.
 
-use crate::attention::{Heads, Mask, Sizes, attention, attention_backward};
-use crate::convolution::{self, Shape};
-use crate::ctc;
-use crate::entropy::{cross_entropy, cross_entropy_backward};
+use crate::attention::Heads;
 use crate::function::Function;
-use crate::lstm;
-use crate::rows::{self, Norm};
+use crate::rows::Norm;
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::{Backend, Flex, backend_extension};
-use burn::tensor::TensorData;
-use burn_flex::FlexTensor;
+use burn::backend::{Backend, backend_extension};
 
 /// Operations that a graph can hold.
 #[backend_extension(Flex, Autodiff)]
@@ -68,6 +62,14 @@ pub(crate) trait Forward: Backend {
         tokens: IntTensor<Self>,
         positions: IntTensor<Self>,
         lengths: IntTensor<Self>,
+    ) -> FloatTensor<Self>;
+
+    /// Convolution of each channel of `[examples, positions, channels]` with its column of a kernel,
+    /// `[taps, channels]`.
+    fn convolve_channels(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        padding: usize,
     ) -> FloatTensor<Self>;
 }
 
@@ -136,324 +138,11 @@ pub(crate) trait Backwards: Backend {
 
     /// Multiplies each example's part of `x` by its factor.
     fn scale_examples(x: FloatTensor<Self>, factors: FloatTensor<Self>) -> FloatTensor<Self>;
-}
 
-/// The elements in order, of a tensor that has them so.
-fn values(tensor: &FlexTensor) -> &[f32] {
-    // `None` of tensors with gaps and of other types, which do not come here.
-    tensor.as_slice::<f32>().unwrap_or_default()
-}
-
-fn tensor(values: Vec<f32>, like: &FlexTensor) -> FlexTensor {
-    FlexTensor::from_data(TensorData::new(values, like.layout().shape().clone()))
-}
-
-/// Changes the elements: in place where nothing else holds them.
-fn changed(x: FlexTensor, change: impl FnOnce(&mut [f32])) -> FlexTensor {
-    let x = x.to_contiguous();
-    let whole = x.layout().contiguous_offsets() == Some((0, x.storage::<f32>().len()));
-    let mut x = match whole {
-        true => x,
-        false => tensor(values(&x).to_vec(), &x),
-    };
-    change(x.storage_mut::<f32>());
-    x
-}
-
-fn last(x: &FlexTensor) -> usize {
-    x.layout().shape().iter().next_back().copied().unwrap_or(1)
-}
-
-impl Forward for Flex {
-    fn function(x: FloatTensor<Self>, function: Function) -> FloatTensor<Self> {
-        let x = x.to_contiguous();
-        tensor(function.values(values(&x)), &x)
-    }
-
-    fn softmax_of_rows(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        let x = x.to_contiguous();
-        tensor(rows::softmax(values(&x), last(&x)), &x)
-    }
-
-    fn norm(
-        x: FloatTensor<Self>,
-        scale: FloatTensor<Self>,
-        shift: FloatTensor<Self>,
-        norm: Norm,
-        epsilon: f64,
-    ) -> FloatTensor<Self> {
-        let [x, scale, shift] = [x, scale, shift].map(|t| t.to_contiguous());
-        let [of_x, scale, shift] = [&x, &scale, &shift].map(values);
-        tensor(rows::norm(norm, of_x, scale, shift, epsilon as f32), &x)
-    }
-
-    fn attend(
-        query: FloatTensor<Self>,
-        key: FloatTensor<Self>,
-        value: FloatTensor<Self>,
-        mask: FloatTensor<Self>,
-        heads: Heads,
-    ) -> FloatTensor<Self> {
-        let tensors = [query, key, value, mask].map(|t| t.to_contiguous());
-        let (sizes, mask) = sizes(&tensors, heads);
-        let [query, key, value, _] = tensors.each_ref().map(values);
-        tensor(attention(sizes, [query, key, value], mask), &tensors[0])
-    }
-
-    fn entropy(
-        logits: FloatTensor<Self>,
-        labels: IntTensor<Self>,
-        smoothing: f64,
-    ) -> FloatTensor<Self> {
-        let logits = logits.to_contiguous();
-        let labels = classes(&labels);
-        let losses = cross_entropy(values(&logits), &labels, last(&logits), smoothing as f32);
-        let rows = losses.len();
-        FlexTensor::from_data(TensorData::new(losses, [rows]))
-    }
-
-    fn convolve(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        stride: [usize; 2],
-        padding: [usize; 2],
-    ) -> FloatTensor<Self> {
-        let [x, weight, bias] = [x, weight, bias].map(|t| t.to_contiguous());
-        let shape = shape(&x, &weight, stride, padding);
-        let bias = Some(values(&bias));
-        let out = convolution::convolution(&shape, values(&x), values(&weight), bias);
-        let [height, width] = shape.output().unwrap_or_default();
-        let examples = x.layout().shape().iter().next().copied().unwrap_or(0);
-        let dims = [examples, shape.channels[1], height, width];
-        FlexTensor::from_data(TensorData::new(out, dims))
-    }
-
-    fn recur(inputs: FloatTensor<Self>, weights: FloatTensor<Self>) -> FloatTensor<Self> {
-        let [states, ..] = Self::recur_all(inputs, weights);
-        states
-    }
-
-    fn connect(
-        logits: FloatTensor<Self>,
-        tokens: IntTensor<Self>,
-        positions: IntTensor<Self>,
-        lengths: IntTensor<Self>,
-    ) -> FloatTensor<Self> {
-        let logits = logits.to_contiguous();
-        let integers = [tokens, positions, lengths].map(|t| classes(&t));
-        let losses = utterances(&logits, &integers).losses();
-        let examples = losses.len();
-        FlexTensor::from_data(TensorData::new(losses, [examples]))
-    }
-}
-
-/// A batch for CTC, from tokens, positions and lengths.
-fn utterances<'a>(logits: &'a FlexTensor, integers: &'a [Vec<usize>; 3]) -> ctc::Batch<'a> {
-    let at = |axis: usize| logits.layout().shape().get(axis).copied().unwrap_or(1);
-    let [tokens, positions, lengths] = integers;
-    ctc::Batch {
-        logits: values(logits),
-        positions: at(1),
-        classes: at(2),
-        tokens,
-        most: tokens.len() / at(0).max(1),
-        lengths: [positions, lengths],
-    }
-}
-
-/// What the shape of states says.
-fn recurrence(states: &FlexTensor) -> lstm::Sizes {
-    let at = |axis: usize| states.layout().shape().get(axis).copied().unwrap_or(1);
-    lstm::Sizes {
-        examples: at(1),
-        positions: at(2),
-        hidden: at(3),
-    }
-}
-
-/// What the shapes of input and kernel say.
-fn shape(x: &FlexTensor, weight: &FlexTensor, stride: [usize; 2], padding: [usize; 2]) -> Shape {
-    let at = |t: &FlexTensor, axis: usize| t.layout().shape().get(axis).copied().unwrap_or(1);
-    Shape {
-        channels: [at(weight, 1), at(weight, 0)],
-        input: [at(x, 2), at(x, 3)],
-        kernel: [at(weight, 2), at(weight, 3)],
-        stride,
-        padding,
-    }
-}
-
-/// Classes by number. What is no class of any model is [`usize::MAX`].
-fn classes(labels: &FlexTensor) -> Vec<usize> {
-    let labels = labels.to_contiguous();
-    fn of<T: Copy>(labels: Option<&[T]>) -> Option<Vec<usize>>
-    where
-        usize: TryFrom<T>,
-    {
-        let class = |label: &T| usize::try_from(*label).unwrap_or(usize::MAX);
-        labels.map(|labels| labels.iter().map(class).collect())
-    }
-    let wide = of(labels.as_slice::<i64>());
-    wide.or_else(|| of(labels.as_slice::<i32>()))
-        .unwrap_or_default()
-}
-
-/// What the shapes of queries, keys, values and mask say.
-fn sizes(tensors: &[FlexTensor; 4], heads: Heads) -> (Sizes, Mask<'_>) {
-    let [query, key, _, mask] = tensors;
-    let at = |t: &FlexTensor, axis: usize| t.layout().shape().get(axis).copied().unwrap_or(1);
-    let sizes = Sizes {
-        heads,
-        queries: at(query, 1),
-        keys: at(key, 1),
-        each: at(query, 2) / heads.heads.max(1),
-    };
-    let rows = at(mask, 2);
-    let mask = Mask {
-        values: values(mask),
-        example: if at(mask, 0) == 1 {
-            0
-        } else {
-            rows * sizes.keys
-        },
-        query: if rows == 1 { 0 } else { sizes.keys },
-    };
-    (sizes, mask)
-}
-
-impl Backwards for Flex {
-    fn function_backward(
-        gradient: FloatTensor<Self>,
-        kept: FloatTensor<Self>,
-        function: Function,
-    ) -> FloatTensor<Self> {
-        let kept = kept.to_contiguous();
-        changed(gradient, |g| function.backward(g, values(&kept)))
-    }
-
-    fn softmax_backward(
-        gradient: FloatTensor<Self>,
-        value: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        let value = value.to_contiguous();
-        changed(gradient, |g| {
-            rows::softmax_backward(g, values(&value), last(&value));
-        })
-    }
-
-    fn norm_backward(
-        gradient: FloatTensor<Self>,
-        x: FloatTensor<Self>,
-        scale: FloatTensor<Self>,
-        norm: Norm,
-        epsilon: f64,
-    ) -> [FloatTensor<Self>; 3] {
-        let [x, scale] = [x, scale].map(|t| t.to_contiguous());
-        let mut of = (Vec::new(), Vec::new());
-        let gradient = changed(gradient, |g| {
-            of = rows::norm_backward(norm, g, values(&x), values(&scale), epsilon as f32);
-        });
-        [gradient, tensor(of.0, &scale), tensor(of.1, &scale)]
-    }
-
-    fn attention_backward(
-        gradient: FloatTensor<Self>,
-        inputs: [FloatTensor<Self>; 4],
-        heads: Heads,
-    ) -> [FloatTensor<Self>; 3] {
-        let gradient = gradient.to_contiguous();
-        let inputs = inputs.map(|t| t.to_contiguous());
-        let (sizes, mask) = sizes(&inputs, heads);
-        let [query, key, value, _] = inputs.each_ref().map(values);
-        let of = attention_backward(sizes, [query, key, value], mask, values(&gradient));
-        let mut inputs = inputs.iter();
-        of.map(|of| match inputs.next() {
-            Some(like) => tensor(of, like),
-            None => gradient.clone(),
-        })
-    }
-
-    fn entropy_backward(
-        gradient: FloatTensor<Self>,
-        logits: FloatTensor<Self>,
-        labels: IntTensor<Self>,
-        smoothing: f64,
-    ) -> FloatTensor<Self> {
-        let [gradient, logits] = [gradient, logits].map(|t| t.to_contiguous());
-        let of = cross_entropy_backward(
-            values(&gradient),
-            values(&logits),
-            &classes(&labels),
-            last(&logits),
-            smoothing as f32,
-        );
-        tensor(of, &logits)
-    }
-
-    fn convolve_backward(
+    /// Of input and kernel.
+    fn convolve_channels_backward(
         gradient: FloatTensor<Self>,
         inputs: [FloatTensor<Self>; 2],
-        stride: [usize; 2],
-        padding: [usize; 2],
-        wanted: bool,
-    ) -> (Option<FloatTensor<Self>>, [FloatTensor<Self>; 2]) {
-        let gradient = gradient.to_contiguous();
-        let [x, weight] = inputs.map(|t| t.to_contiguous());
-        let shape = shape(&x, &weight, stride, padding);
-        let [of_out, of_x, kernel] = [&gradient, &x, &weight].map(values);
-        let input = wanted.then(|| convolution::input_gradient(&shape, of_out, kernel));
-        let of_weight = convolution::weight_gradient(&shape, of_out, of_x);
-        let of_bias = convolution::bias_gradient(&shape, of_out);
-        let outputs = of_bias.len();
-        let of_bias = FlexTensor::from_data(TensorData::new(of_bias, [outputs]));
-        (
-            input.map(|input| tensor(input, &x)),
-            [tensor(of_weight, &weight), of_bias],
-        )
-    }
-
-    fn recur_all(inputs: FloatTensor<Self>, weights: FloatTensor<Self>) -> [FloatTensor<Self>; 3] {
-        let [inputs, weights] = [inputs, weights].map(|t| t.to_contiguous());
-        let mut sizes = recurrence(&inputs);
-        let whole: Vec<usize> = inputs.layout().shape().iter().copied().collect();
-        sizes.hidden /= 4;
-        let mut narrow = whole.clone();
-        if let Some(last) = narrow.last_mut() {
-            *last /= 4;
-        }
-        let [states, gates, cells] = lstm::forward(&sizes, values(&inputs), values(&weights));
-        [(states, narrow.clone()), (gates, whole), (cells, narrow)]
-            .map(|(values, shape)| FlexTensor::from_data(TensorData::new(values, shape)))
-    }
-
-    fn recur_backward(
-        gradient: FloatTensor<Self>,
-        weights: FloatTensor<Self>,
-        all: [FloatTensor<Self>; 3],
-    ) -> [FloatTensor<Self>; 2] {
-        let [gradient, weights] = [gradient, weights].map(|t| t.to_contiguous());
-        let all = all.map(|t| t.to_contiguous());
-        let sizes = recurrence(&all[0]);
-        let parts = all.each_ref().map(values);
-        let [inputs, kernel] = lstm::backward(&sizes, values(&gradient), values(&weights), parts);
-        [tensor(inputs, &all[1]), tensor(kernel, &weights)]
-    }
-
-    fn connect_all(
-        logits: FloatTensor<Self>,
-        integers: [IntTensor<Self>; 3],
-    ) -> [FloatTensor<Self>; 2] {
-        let logits = logits.to_contiguous();
-        let integers = integers.map(|t| classes(&t));
-        let (losses, gradient) = utterances(&logits, &integers).losses_and_gradient();
-        let examples = losses.len();
-        let losses = FlexTensor::from_data(TensorData::new(losses, [examples]));
-        [losses, tensor(gradient, &logits)]
-    }
-
-    fn scale_examples(x: FloatTensor<Self>, factors: FloatTensor<Self>) -> FloatTensor<Self> {
-        let factors = factors.to_contiguous();
-        changed(x, |x| ctc::scale(x, values(&factors)))
-    }
+        padding: usize,
+    ) -> [FloatTensor<Self>; 2];
 }

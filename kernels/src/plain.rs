@@ -2,7 +2,7 @@
 
 use crate::{Heads, Norm};
 use burn::nn::loss::CTCLossConfig;
-use burn::tensor::module::conv2d;
+use burn::tensor::module::{conv1d, conv2d};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Int, Tensor, activation};
 
@@ -140,4 +140,11 @@ pub fn ctc(
     let log_probabilities = activation::log_softmax(logits, 2).swap_dims(0, 1);
     let ctc = CTCLossConfig::new().with_zero_infinity(true).init();
     ctc.forward(log_probabilities, tokens, positions, lengths)
+}
+
+/// [`crate::depthwise`].
+pub fn depthwise(x: Tensor<3>, weight: Tensor<3>, padding: usize) -> Tensor<3> {
+    let [_, _, channels] = x.dims();
+    let options = ConvOptions::new([1], [padding], [1], channels);
+    conv1d(x.swap_dims(1, 2), weight, None, options).swap_dims(1, 2)
 }

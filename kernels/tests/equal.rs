@@ -4,8 +4,8 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use velodrome_kernels::{
-    Function, Heads, Norm, attention, convolution, cross_entropy, ctc, function, norm, plain,
-    recurrence, softmax,
+    Function, Heads, Norm, attention, convolution, cross_entropy, ctc, depthwise, function, norm,
+    plain, recurrence, softmax,
 };
 
 /// Largest error, as a share of the largest element. Where burn's own operation in 32 bits is further off
@@ -194,6 +194,23 @@ proptest! {
             losses.reshape([examples, 1, 1])
         };
         check(&[x], &mut numbers, "ctc", |x| losses(&x[0], true), |x| losses(&x[0], false));
+    }
+
+    #[test]
+    fn depthwise_convolutions(
+        examples in 1usize..12, positions in 1usize..20, channels in 1usize..30, taps in 1usize..8,
+        padding in 0usize..5, seed: u64,
+    ) {
+        let padding = padding.min(taps - 1);
+        prop_assume!(taps <= positions + 2 * padding);
+        let mut numbers = Numbers(seed);
+        let inputs = [
+            numbers.tensor([examples, positions, channels], 1.0),
+            numbers.tensor([channels, 1, taps], 1.0),
+        ];
+        check(&inputs, &mut numbers, "depthwise",
+            |i| depthwise(i[0].clone(), i[1].clone(), padding),
+            |i| plain::depthwise(i[0].clone(), i[1].clone(), padding));
     }
 
     #[test]
