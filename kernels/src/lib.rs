@@ -1,7 +1,7 @@
 //! Fused operations for the CPU, with burn's own beside each.
 //!
 //! A model calls these functions in the place of burn's. On the device `flex` with numbers of 32 bits each is
-//! one pass of vector code over two threads or more, and so is its gradient; on every other device it is
+//! one pass of vector code on all threads, and so is its gradient; on every other device it is
 //! what burn computes ([`plain`]). Both give the same numbers up to rounding. Submissions cannot reach
 //! this crate: a track is the same for all riders.
 //!

@@ -98,7 +98,7 @@ proptest! {
         let mut numbers = Numbers(seed);
         let x = numbers.tensor([rows, width], size);
         for f in FUNCTIONS {
-            check(&[x.clone()], &mut numbers, &format!("{f:?}"),
+            check(std::slice::from_ref(&x), &mut numbers, &format!("{f:?}"),
                 |x| function(f, x[0].clone()), |x| f.plain(x[0].clone()));
         }
     }

@@ -66,7 +66,7 @@ pub(crate) fn execute(
                 let spec = workload.spec();
                 spec.size == Size::Laptop && spec.name == spec.base
             });
-            all.collect()
+            all.cloned().collect()
         }
         names => {
             let named = names.iter().map(|name| registry.workload(name));
@@ -76,7 +76,7 @@ pub(crate) fn execute(
     let mut rows = Vec::new();
     for workload in workloads {
         console.note(format!("{} …", workload.spec().name));
-        let steps = measure(&**workload, arguments.rounds, &device)?;
+        let steps = measure(&*workload, arguments.rounds, &device)?;
         rows.push((workload.spec(), steps));
     }
     let part = |steps: &[Step], part: fn(&Step) -> f64| median(steps.iter().map(part).collect());
