@@ -26,7 +26,11 @@ fn tensor(values: Vec<f32>, like: &FlexTensor) -> FlexTensor {
 
 /// Changes the elements: in place where nothing else holds them.
 fn changed(x: FlexTensor, change: impl FnOnce(&mut [f32])) -> FlexTensor {
-    let x = x.to_contiguous();
+    // A tensor that is contiguous stays the only holder of its elements.
+    let x = match x.is_contiguous() {
+        true => x,
+        false => x.to_contiguous(),
+    };
     let whole = x.layout().contiguous_offsets() == Some((0, x.storage::<f32>().len()));
     let mut x = match whole {
         true => x,
