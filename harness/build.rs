@@ -20,7 +20,14 @@ fn main() {
     let root = Path::new("..");
     let commit = if root.join(".git").exists() {
         let head = output("git", &["rev-parse", "--short=12", "HEAD"]);
-        let changes = output("git", &["status", "--porcelain", "--untracked-files=no"]);
+        // Without locks, or it writes the index that is watched below, and the next build begins anew.
+        let status = [
+            "--no-optional-locks",
+            "status",
+            "--porcelain",
+            "--untracked-files=no",
+        ];
+        let changes = output("git", &status);
         match (head, changes) {
             (Some(head), Some(changes)) if changes.is_empty() => head,
             (Some(head), _) => format!("{head}-dirty"),
@@ -35,7 +42,14 @@ fn main() {
             println!("cargo::rerun-if-changed=../{path}");
         }
     }
-    for folder in ["src", "harness", "results", "workloads", "submissions"] {
+    for folder in [
+        "src",
+        "harness",
+        "kernels",
+        "results",
+        "workloads",
+        "submissions",
+    ] {
         if root.join(folder).exists() {
             println!("cargo::rerun-if-changed=../{folder}");
         }
