@@ -8,6 +8,7 @@
 //! Sums of a tile of outputs stay in registers over all inputs and kernel places.
 
 use crate::lanes::{LANES, Lanes, by_registers};
+use crate::pass::{self, PARTS};
 use crate::product::{Matrix, product};
 use crate::wide::vectorized;
 use rayon::prelude::*;
@@ -17,8 +18,6 @@ use std::borrow::Cow;
 const OUTPUTS: usize = 4;
 /// Places of a tile.
 const TILE: usize = 2 * LANES;
-/// Sums over examples run in so many parts, however many threads there are.
-const PARTS: usize = 8;
 
 /// Sizes of a convolution without groups and dilation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -310,11 +309,7 @@ pub(crate) fn weight_gradient(shape: &Shape, gradient: &[f32], x: &[f32]) -> Vec
             sum
         })
         .collect();
-    let mut sums = sums.into_iter();
-    let mut total = sums.next().unwrap_or_default();
-    for sum in sums {
-        total.iter_mut().zip(sum).for_each(|(t, s)| *t += s);
-    }
+    let total = pass::total(sums);
     let (pairs, taps) = (inputs * outputs, shape.taps());
     let places = (0..pairs * taps).map(|at| at % taps * pairs + at / taps);
     places.filter_map(|at| total.get(at).copied()).collect()
@@ -354,7 +349,7 @@ pub(crate) fn bias_gradient(shape: &Shape, gradient: &[f32]) -> Vec<f32> {
         for (sum, plane) in sums.iter_mut().zip(example.chunks_exact(plane)) {
             *sum += vectorized(
                 #[inline(always)]
-                || crate::pass::sum(plane, |g| g),
+                || pass::sum(plane, |g| g),
             );
         }
     }

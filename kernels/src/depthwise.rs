@@ -1,10 +1,8 @@
 //! Convolution of each channel by itself along the positions, with channels as the last axis.
 
 use crate::lanes::{LANES, Lanes, by_registers};
+use crate::pass::{self, PARTS};
 use rayon::prelude::*;
-
-/// Sums over examples run in so many parts, however many threads there are.
-const PARTS: usize = 8;
 
 /// Sizes: input `[examples, positions, channels]`, kernel `[taps, channels]`, zeros on each side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,10 +132,5 @@ pub(crate) fn weight_gradient(sizes: &Sizes, gradient: &[f32], x: &[f32]) -> Vec
             sum
         })
         .collect();
-    let mut sums = sums.into_iter();
-    let mut total = sums.next().unwrap_or_default();
-    for sum in sums {
-        total.iter_mut().zip(sum).for_each(|(t, s)| *t += s);
-    }
-    total
+    pass::total(sums)
 }

@@ -8,6 +8,8 @@ use rayon::prelude::*;
 
 /// Elements that one task handles.
 const CHUNK: usize = 1 << 14;
+/// Sums over examples run in so many parts, however many threads there are.
+pub(crate) const PARTS: usize = 8;
 /// Sums run in so many lanes side by side.
 const LANES: usize = 16;
 
@@ -99,6 +101,16 @@ pub(crate) fn each(x: &[f32], width: usize, f: impl Fn(usize, &[f32]) -> f32 + S
         );
     });
     out
+}
+
+/// The sum of parts of equal length, element by element in their order.
+pub(crate) fn total(parts: Vec<Vec<f32>>) -> Vec<f32> {
+    let mut parts = parts.into_iter();
+    let mut total = parts.next().unwrap_or_default();
+    for part in parts {
+        total.iter_mut().zip(part).for_each(|(t, p)| *t += p);
+    }
+    total
 }
 
 /// The sum of `f` over pairs.

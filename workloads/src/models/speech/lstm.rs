@@ -3,8 +3,8 @@
 use super::mask;
 use burn::module::Module;
 use burn::nn::{Initializer, Linear, LinearConfig};
-use burn::tensor::activation::{sigmoid, tanh};
 use burn::tensor::{Device, Int, Tensor};
+use velodrome_kernels::plain::recurrence;
 
 /// Two LSTMs (Hochreiter and Schmidhuber 1997) without peepholes, one in each direction; the backward
 /// one starts at each utterance's own end. Both directions run as one product of matrices a step, since
@@ -97,20 +97,8 @@ impl BiLstm {
             self.backward_hidden.weight.val(),
         ];
         let weights = Tensor::stack::<3>(weights, 0);
-        let mut state = Tensor::<3>::zeros([2, examples, h], &inputs.device());
-        let mut cell = state.clone();
-        let mut states = Vec::with_capacity(positions);
-        for input in steps(inputs) {
-            let gates = input + state.matmul(weights.clone());
-            let open = sigmoid(gates.clone().narrow(2, 0, 3 * h));
-            let candidate = tanh(gates.narrow(2, 3 * h, h));
-            let gate = |at: usize| open.clone().narrow(2, at * h, h);
-            cell = gate(1) * cell + gate(0) * candidate;
-            state = gate(2) * tanh(cell.clone());
-            states.push(state.clone());
-        }
         // [directions, examples, positions, hidden]
-        let states = Tensor::stack::<4>(states, 2);
+        let states = recurrence(inputs, weights);
         let direction = |at: usize| {
             states
                 .clone()
@@ -120,21 +108,6 @@ impl BiLstm {
         let both = vec![direction(0), order.apply(direction(1))];
         Tensor::cat(both, 2) * mask(lengths, positions).reshape([examples, positions, 1])
     }
-}
-
-/// The positions of `inputs`, `[directions, examples, positions, gates]`, one by one.
-///
-/// Cut in two levels: the gradient of a cut is as large as what was cut, so that cutting every position
-/// out of the whole costs the square of the length.
-fn steps(inputs: Tensor<4>) -> Vec<Tensor<3>> {
-    let [directions, examples, positions, gates] = inputs.dims();
-    let stretch = (positions as f64).sqrt().ceil().max(1.0) as usize;
-    let step = |part: Tensor<4>| part.reshape([directions, examples, gates]);
-    let stretches = inputs.split(stretch, 2).into_iter();
-    stretches
-        .flat_map(|part| part.split(1, 2))
-        .map(step)
-        .collect()
 }
 
 /// Turns each example's positions round and leaves its padding where it is; its own inverse.
