@@ -56,6 +56,7 @@ fn tables() -> String {
     let bases = bases.into_iter().map(|s| {
         vec![
             format!("`{}`", s.name),
+            s.version.to_string(),
             s.kind.clone(),
             s.size.as_str().to_string(),
             model(s),
@@ -68,6 +69,7 @@ fn tables() -> String {
     let variants = variants.into_iter().map(|s| {
         vec![
             format!("`{}`", s.name),
+            s.version.to_string(),
             s.change.clone().unwrap_or_default(),
             model(s),
             thousands(s.parameters),
@@ -79,6 +81,7 @@ fn tables() -> String {
         table(
             &[
                 "workload",
+                "version",
                 "kind",
                 "size",
                 "model",
@@ -90,7 +93,7 @@ fn tables() -> String {
             bases.collect(),
         ),
         table(
-            &["variant", "change", "model", "parameters", "target"],
+            &["variant", "version", "change", "model", "parameters", "target"],
             variants.collect(),
         )
     )

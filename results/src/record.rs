@@ -394,6 +394,9 @@ pub struct TrialRecord {
     pub hash: String,
     /// Workload, a variant's own name for a variant.
     pub workload: String,
+    /// The workload's version: times between versions are not comparable.
+    #[serde(default = "first_version")]
+    pub workload_version: u32,
     /// The workload that a variant belongs to; the workload itself otherwise.
     pub base: String,
     /// Submission.
@@ -483,6 +486,11 @@ pub struct RunRecord {
     pub held_out: Vec<String>,
     /// Ids and hashes of the planned trials, in racing order.
     pub trials: Vec<(String, String)>,
+}
+
+/// What records say that have no version.
+fn first_version() -> u32 {
+    1
 }
 
 impl TrialRecord {

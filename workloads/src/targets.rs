@@ -43,6 +43,9 @@ pub enum TargetsError {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TargetEntry {
+    /// The workload's version, from 1.
+    #[serde(default = "first_version")]
+    pub version: u32,
     /// Name of the metric, one of the model's measures.
     pub metric: String,
     /// Which way it improves.
@@ -71,6 +74,10 @@ pub struct TargetEntry {
     pub provenance: String,
 }
 
+fn first_version() -> u32 {
+    1
+}
+
 /// The words of a workload that its own file writes; the numbers come from a [`TargetEntry`].
 pub(crate) struct Words<'a> {
     pub name: &'a str,
@@ -93,6 +100,7 @@ impl TargetEntry {
     pub(crate) fn describe(self, words: Words<'_>) -> WorkloadSpec {
         WorkloadSpec {
             name: words.name.to_string(),
+            version: self.version,
             base: words.base.to_string(),
             change: words.change.map(str::to_string),
             drawn: words.drawn,
@@ -145,6 +153,7 @@ impl TargetEntry {
             return fault("budget_seconds", "must be a positive number");
         }
         for (field, value) in [
+            ("version", u64::from(self.version)),
             ("eval_every_work", self.eval_every_work),
             ("step_hint", self.step_hint),
             ("batch_size", self.batch_size as u64),

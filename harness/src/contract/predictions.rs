@@ -5,7 +5,6 @@
 //! where it has one label.
 
 use super::error::ModelError;
-use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor};
 
 /// Class scores and labels of all units of a batch.
@@ -149,17 +148,7 @@ pub enum Weights {
 /// `labels` of shape `[rows]`. With smoothing `s` the target is `1 - s` on the label plus `s`
 /// spread evenly over all classes (Szegedy et al. 2016, arXiv 1512.00567; as in PyTorch).
 pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>, smoothing: f64) -> Tensor<1> {
-    let [rows, _] = logits.dims();
-    let log_probabilities = log_softmax(logits, 1);
-    let at_label = log_probabilities
-        .clone()
-        .gather(1, labels.reshape([rows, 1]))
-        .reshape([rows]);
-    if smoothing == 0.0 {
-        return at_label.neg();
-    }
-    let even = log_probabilities.mean_dim(1).reshape([rows]);
-    (at_label.mul_scalar(1.0 - smoothing) + even.mul_scalar(smoothing)).neg()
+    velodrome_kernels::cross_entropy(logits, labels, smoothing)
 }
 
 /// A tensor without its graph.

@@ -51,6 +51,9 @@ impl Size {
 pub struct WorkloadSpec {
     /// Name: lower case, digits and underscores.
     pub name: String,
+    /// From 1. Raised where anything changes that can change a trial: data, model, loss, the rounding of
+    /// an operation. Its targets are set again then.
+    pub version: u32,
     /// The workload that a variant belongs to; its own name otherwise.
     pub base: String,
     /// The one stated change of a variant; `None` for a base workload.

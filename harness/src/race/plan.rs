@@ -329,6 +329,7 @@ fn blank(
         id: format!("{}.{name}.study-{study}.trial-{trial}", spec.name),
         hash: String::new(),
         workload: spec.name.clone(),
+        workload_version: spec.version,
         base: spec.base.clone(),
         submission: name.to_string(),
         ruleset: suite.ruleset.as_str().to_string(),

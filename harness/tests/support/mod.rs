@@ -118,6 +118,7 @@ impl Workload for FakeWorkload {
     fn spec(&self) -> WorkloadSpec {
         WorkloadSpec {
             name: "line".into(),
+            version: 1,
             base: "line".into(),
             change: None,
             drawn: false,
@@ -284,6 +285,7 @@ pub fn planned(workload: &FakeWorkload) -> TrialRecord {
         id: "line.probe.study-1.trial-1".into(),
         hash: "0".into(),
         workload: spec.name,
+        workload_version: spec.version,
         base: spec.base,
         submission: "probe".into(),
         ruleset: "self-tuning".into(),

@@ -112,6 +112,7 @@ impl Logs {
             id: self.id(trial),
             hash: hex(&Sha256::digest(&bytes)),
             workload: workload.name.clone(),
+            workload_version: 1,
             base: self.targets.workloads[self.targets.base_of(folder.workload)]
                 .name
                 .clone(),

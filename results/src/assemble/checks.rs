@@ -148,10 +148,11 @@ pub(crate) fn machine_fields(f: &Fingerprint) -> Vec<(String, String)> {
 pub(crate) fn setting_fields(
     a: &TrialRecord,
     b: &TrialRecord,
-) -> [(&'static str, String, String); 10] {
+) -> [(&'static str, String, String); 11] {
     let both = |field, get: &dyn Fn(&TrialRecord) -> String| (field, get(a), get(b));
     [
         both("base", &|r| r.base.clone()),
+        both("workload_version", &|r| r.workload_version.to_string()),
         both("target.metric", &|r| r.target.metric.clone()),
         both("target.direction", &|r| {
             format!("{:?}", r.target.direction).to_lowercase()

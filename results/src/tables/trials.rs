@@ -52,6 +52,7 @@ fn identity(frame: &mut Frame<'_, Row<'_>>) {
     frame.text("hash", |r| &r.trial.hash);
     frame.text("workload", |r| &r.trial.workload);
     frame.text("base", |r| &r.trial.base);
+    frame.count("workload_version", |r| r.trial.workload_version.into());
     frame.text("submission", |r| &r.trial.submission);
     frame.text("ruleset", |r| &r.trial.ruleset);
     frame.count("study", |r| r.trial.study.into());

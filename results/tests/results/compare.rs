@@ -187,6 +187,8 @@ fn what_cannot_be_compared_is_refused_by_name() {
     for part in ["target.validation", "0.5", "0.4", "trial.json"] {
         assert!(message.contains(part), "{message}");
     }
+    let message = refused(&edited(base(), |r| r.workload_version = 2));
+    assert!(message.contains("workload_version"), "{message}");
     let message = refused(&edited(base(), |r| r.outcome.parameters = 7));
     assert!(message.contains("outcome.parameters"), "{message}");
     let other = |r: &mut TrialRecord| r.fingerprint.cpu = "Other CPU".into();

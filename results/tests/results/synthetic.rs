@@ -106,6 +106,7 @@ pub fn bare_trial(work: &Work, submission: &str, study: u32, trial: u32) -> Tria
             hash: "0".repeat(64),
             id,
             workload: work.name.into(),
+            workload_version: 1,
             base: work.name.into(),
             submission: submission.into(),
             ruleset: "external".into(),

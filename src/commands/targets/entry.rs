@@ -29,10 +29,11 @@ impl Entry<'_> {
             None => String::new(),
         };
         format!(
-            "[{}]\nmetric = \"{}\"\ndirection = \"{direction}\"\nvalidation = {}\ntest = {}\n{share}\
+            "[{}]\nversion = {}\nmetric = \"{}\"\ndirection = \"{direction}\"\nvalidation = {}\ntest = {}\n{share}\
              budget_work = {}\nbudget_seconds = {:.1}\neval_every_work = {}\neval_batch_size = {}\n\
              step_hint = {}\nbatch_size = {}\nprovenance = \"\"\"\n{}\"\"\"\n",
             finding.workload,
+            spec.version,
             spec.target.metric,
             finding.validation,
             finding.test,

@@ -1,12 +1,10 @@
 //! DLRM: a network on real features and embedded categories (Naumov et al. 2019, arXiv 1906.00091), in
 //! the shape of AlgoPerf's DLRM-small (Dahl et al. 2023, arXiv 2306.07179).
 
-use super::parts::{check_shape, dropout};
+use super::parts::{LayerNorm, check_shape, dropout};
 use crate::metrics::Binary;
 use burn::module::Module;
-use burn::nn::{
-    Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig,
-};
+use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use velodrome_harness::contract::{Batch, ModelError, Network, ParamKind, Pass, Predictions};
@@ -152,7 +150,7 @@ fn glorot_normal(from: usize, to: usize) -> Initializer {
 
 /// A layer norm with the epsilon of AlgoPerf's.
 fn layer_norm(width: usize, device: &Device) -> LayerNorm {
-    LayerNormConfig::new(width).with_epsilon(1e-6).init(device)
+    LayerNorm::new(width, 1e-6, device)
 }
 
 /// A bottom network on the real features, one embedding table for all categorical ones, their

@@ -2,10 +2,10 @@
 //! (Battaglia et al. 2018, arXiv 1806.01261, algorithm 1, with bonds in both directions).
 
 use super::graph_batch::{Links, sum_by, unpad};
-use super::parts::{Activation, dropout};
+use super::parts::{Activation, LayerNorm, dropout};
 use crate::metrics::AveragePrecision;
 use burn::module::{Module, Param};
-use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear};
+use burn::nn::{Initializer, Linear};
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use velodrome_harness::contract::{Batch, ModelError, Network, ParamKind, Pass, UnitLosses};
 use velodrome_results::measures::Measures;
@@ -113,7 +113,7 @@ impl Update {
             norms: config
                 .hidden
                 .iter()
-                .map(|width| LayerNormConfig::new(*width).with_epsilon(1e-6).init(device))
+                .map(|width| LayerNorm::new(*width, 1e-6, device))
                 .collect(),
             activation: config.activation,
         }

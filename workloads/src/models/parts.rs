@@ -1,12 +1,13 @@
 //! What several models share.
 
 use crate::metrics::Classes;
-use burn::module::Param;
-use burn::nn::LayerNorm;
+use burn::module::{Module, Param};
+use burn::nn::conv::Conv2d;
+use burn::nn::{Initializer, PaddingConfig2d};
 use burn::tensor::activation;
-use burn::tensor::{Distribution, Int, Tensor};
+use burn::tensor::{Device, Distribution, Int, Tensor};
 use velodrome_harness::contract::{Batch, ModelError, Tokens};
-use velodrome_kernels::{Function, Norm, function, norm};
+use velodrome_kernels::{Function, Norm, convolution, function, norm};
 use velodrome_results::measures::Measures;
 
 /// An elementwise activation.
@@ -32,26 +33,6 @@ impl Activation {
     pub fn apply<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
             Activation::Relu => activation::relu(x),
-            Activation::Tanh => activation::tanh(x),
-            Activation::Gelu => activation::gelu(x),
-            Activation::GeluTanh => {
-                // sqrt(2 / pi) * (x + 0.044715 x^3), by products: powers are slow.
-                let inner = (x.clone() * x.clone())
-                    .mul_scalar(0.044_715)
-                    .add_scalar(1.0)
-                    .mul(x.clone())
-                    .mul_scalar((2.0 / std::f64::consts::PI).sqrt());
-                (x * activation::tanh(inner).add_scalar(1.0)).mul_scalar(0.5)
-            }
-            Activation::Silu => activation::silu(x),
-            Activation::Sigmoid => activation::sigmoid(x),
-        }
-    }
-
-    /// The same in one pass, up to rounding.
-    pub(crate) fn in_one_pass<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
-        match self {
-            Activation::Relu => activation::relu(x),
             Activation::Tanh => function(Function::Tanh, x),
             Activation::Gelu => function(Function::Gelu, x),
             Activation::GeluTanh => function(Function::GeluTanh, x),
@@ -61,14 +42,40 @@ impl Activation {
     }
 }
 
-/// A layer norm over the last axis in one pass; `epsilon` is what it was built with.
-pub(crate) fn layer_norm<const D: usize>(
-    layer: &LayerNorm,
-    x: Tensor<D>,
+/// A layer norm over the last axis, `(x - mean) / sqrt(variance + epsilon) * gamma + beta` (Ba et al. 2016,
+/// arXiv 1607.06450), with the parameters that burn's own has.
+#[derive(Module, Debug)]
+pub(crate) struct LayerNorm {
+    pub(crate) gamma: Param<Tensor<1>>,
+    pub(crate) beta: Param<Tensor<1>>,
     epsilon: f64,
-) -> Tensor<D> {
-    let shift = layer.beta.as_ref().map(Param::val);
-    norm(Norm::Layer, x, layer.gamma.val(), shift, epsilon)
+}
+
+impl LayerNorm {
+    /// The identity on vectors of mean 0 and variance 1.
+    pub(crate) fn new(width: usize, epsilon: f64, device: &Device) -> Self {
+        Self {
+            gamma: Initializer::Ones.init([width], device),
+            beta: Initializer::Zeros.init([width], device),
+            epsilon,
+        }
+    }
+
+    pub(crate) fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let shift = Some(self.beta.val());
+        norm(Norm::Layer, x, self.gamma.val(), shift, self.epsilon)
+    }
+}
+
+/// A convolution without groups and dilation, whose zeros at the border are explicit.
+pub(crate) fn convolve(layer: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+    let bias = layer.bias.as_ref().map(Param::val);
+    match layer.padding {
+        PaddingConfig2d::Explicit(top, left, bottom, right) if (top, left) == (bottom, right) => {
+            convolution(x, layer.weight.val(), bias, layer.stride, [top, left])
+        }
+        _ => layer.forward(x),
+    }
 }
 
 /// Sets elements to zero with probability `rate` and scales the others by `1 / (1 - rate)`
@@ -162,7 +169,7 @@ pub(crate) fn check_shape(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::{Device, TensorData};
+    use burn::tensor::TensorData;
     use velodrome_harness::contract::cross_entropy;
 
     /// (activation, values, derivatives) at -3, -0.7, 0, 0.4 and 2.5.

@@ -1,7 +1,7 @@
 //! Residual networks with batch normalisation.
 
 use super::batch_norm::{self, BatchNorm};
-use super::parts::{Activation, check_shape, dropout, evaluate_classes};
+use super::parts::{Activation, check_shape, convolve, dropout, evaluate_classes};
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
@@ -218,9 +218,9 @@ impl Block {
             for (layer, (conv, norm)) in layers {
                 h = act.apply(norm.forward(h, pass));
                 if let (0, Some(shortcut)) = (layer, &self.shortcut) {
-                    joined = shortcut.conv.forward(h.clone());
+                    joined = convolve(&shortcut.conv, h.clone());
                 }
-                h = conv.forward(h);
+                h = convolve(conv, h);
             }
             return h + joined;
         }
@@ -228,11 +228,11 @@ impl Block {
             if layer > 0 {
                 h = act.apply(h);
             }
-            h = norm.forward(conv.forward(h), pass);
+            h = norm.forward(convolve(conv, h), pass);
         }
         let joined = match &self.shortcut {
             Some(shortcut) => {
-                let x = shortcut.conv.forward(x);
+                let x = convolve(&shortcut.conv, x);
                 match &shortcut.norm {
                     Some(norm) => norm.forward(x, pass),
                     None => x,
@@ -317,7 +317,7 @@ impl ResNet {
             Some(norm) => self.activation.apply(norm.forward(x, pass)),
             None => x,
         };
-        let mut x = norm_and_activate(&self.stem_norm, self.stem.forward(x), pass);
+        let mut x = norm_and_activate(&self.stem_norm, convolve(&self.stem, x), pass);
         if let Some(pool) = &self.pool {
             x = pool.forward(x);
         }

@@ -1,12 +1,12 @@
 //! The U-Net of fastMRI (Ronneberger et al. 2015, arXiv 1505.04597; Zbontar et al. 2018, arXiv
 //! 1811.08839), as AlgoPerf has it.
 
-use super::parts::{check_shape, dropout};
+use super::parts::{Activation, check_shape, convolve, dropout};
 use crate::metrics::{Intensities, Reconstructions};
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Initializer, PaddingConfig2d};
-use burn::tensor::activation::{relu, tanh};
+use burn::tensor::activation::relu;
 use burn::tensor::module::{avg_pool2d, batch_norm_train, conv_transpose2d};
 use burn::tensor::ops::{AvgPoolOptions, ConvTransposeOptions};
 use burn::tensor::{Device, Tensor};
@@ -139,7 +139,7 @@ impl LayerNorm2d {
 
 fn activate(x: Tensor<4>, hyperbolic: bool) -> Tensor<4> {
     if hyperbolic {
-        return tanh(x);
+        return Activation::Tanh.apply(x);
     }
     // max(x, 0.2 x), in terms of the operation that burn differentiates as one.
     relu(x.clone()).mul_scalar(0.8) + x.mul_scalar(0.2)
@@ -179,7 +179,7 @@ impl Block {
 
     fn forward(&self, mut x: Tensor<4>, rate: f64) -> Tensor<4> {
         for (conv, norm) in [(&self.conv1, &self.norm1), (&self.conv2, &self.norm2)] {
-            x = conv.forward(x);
+            x = convolve(conv, x);
             x = match norm {
                 Some(norm) => norm.forward(x),
                 None => instance_norm(x),

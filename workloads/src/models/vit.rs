@@ -3,16 +3,18 @@
 //! positions, no class token, a mean over the patches or attention pooling.
 
 use super::gpt::NormPlace;
-use super::parts::{Activation, check_shape, dropout, evaluate_classes, own_tokens, tokens_of};
+use super::parts::{
+    Activation, LayerNorm, check_shape, dropout, evaluate_classes, own_tokens, tokens_of,
+};
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
-use burn::tensor::activation::{softmax, tanh};
+use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use std::sync::Arc;
 use velodrome_harness::contract::{
     Batch, ModelError, Network, ParamKind, Pass, Predictions, Tokens, apply_linear, lengthen,
 };
+use velodrome_kernels::{Heads, attention};
 use velodrome_results::measures::Measures;
 
 /// How the patches of a [`Vit`] become one vector.
@@ -134,7 +136,7 @@ fn linear(from: usize, to: usize, bias: Initializer, device: &Device) -> Linear 
 }
 
 fn layer_norm(width: usize, device: &Device) -> LayerNorm {
-    LayerNormConfig::new(width).with_epsilon(1e-6).init(device)
+    LayerNorm::new(width, 1e-6, device)
 }
 
 #[derive(Module, Debug)]
@@ -160,22 +162,19 @@ impl Attention {
 
     /// Attention of `x` to `memory`, both of shape `[examples, tokens, width]`.
     fn forward(&self, x: Tensor<3>, memory: Tensor<3>) -> Tensor<3> {
-        let [examples, tokens, width] = x.dims();
-        let each = width / self.heads;
-        let split = |x: Tensor<3>| {
-            let [_, tokens, _] = x.dims();
-            x.reshape([examples, tokens, self.heads, each])
-                .swap_dims(1, 2)
-        };
-        let query = split(apply_linear(&self.query, x)).mul_scalar((each as f64).powf(-0.5));
+        let [_, _, width] = x.dims();
+        let scale = ((width / self.heads) as f64).powf(-0.5);
+        let query = apply_linear(&self.query, x);
         let key = lengthen(&self.key.weight, apply_linear(&self.key, memory.clone()));
         let value = lengthen(&self.value.weight, apply_linear(&self.value, memory));
-        let (key, value) = (split(key), split(value));
-        let mixed = softmax(query.matmul(key.transpose()), 3)
-            .matmul(value)
-            .swap_dims(1, 2)
-            .reshape([examples, tokens, width]);
-        apply_linear(&self.output, mixed)
+        let [_, keys, _] = key.dims();
+        let open = Tensor::zeros([1, 1, 1, keys], &key.device());
+        let heads = Heads {
+            heads: self.heads,
+            shared: self.heads,
+            scale,
+        };
+        apply_linear(&self.output, attention(heads, query, key, value, open))
     }
 }
 
@@ -387,7 +386,7 @@ impl Vit {
             Some(probe) => probe.forward(x, rate),
             None => x.mean_dim(1).reshape([examples, width]),
         };
-        let x = tanh(apply_linear(&self.representation, x));
+        let x = Activation::Tanh.apply(apply_linear(&self.representation, x));
         let logits = self.of_task(apply_linear(&self.head, x), batch)?;
         Ok((logits, batch.int("label")?))
     }

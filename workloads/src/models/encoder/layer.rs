@@ -1,9 +1,9 @@
 //! A layer of an encoder: attention and feed-forward part, each with a norm behind its residual sum.
 
 use super::{EncoderConfig, Mask};
-use crate::models::parts::{Activation, dropout, layer_norm, open_in_front};
+use crate::models::parts::{Activation, LayerNorm, dropout, open_in_front};
 use burn::module::Module;
-use burn::nn::{LayerNorm, Linear};
+use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use velodrome_harness::contract::{apply_linear, lengthen};
 use velodrome_kernels::{Heads, attention, softmax};
@@ -20,7 +20,6 @@ pub(super) struct Layer {
     pub(super) down: Linear,
     pub(super) norm2: LayerNorm,
     heads: usize,
-    epsilon: f64,
     #[module(skip)]
     activation: Activation,
 }
@@ -38,7 +37,6 @@ impl Layer {
             down: config.linear(f, d, device),
             norm2: config.norm(device),
             heads: config.heads,
-            epsilon: config.epsilon,
             activation: config.activation,
         }
     }
@@ -79,9 +77,9 @@ impl Layer {
     /// `x` of shape `[examples, tokens, width]`, with dropout of this rate.
     pub(super) fn forward(&self, x: Tensor<3>, mask: &Mask, rate: f64) -> Tensor<3> {
         let branch = self.attention(x.clone(), mask, rate);
-        let x = layer_norm(&self.norm1, x + dropout(branch, rate), self.epsilon);
+        let x = self.norm1.forward(x + dropout(branch, rate));
         let hidden = apply_linear(&self.up, x.clone());
-        let branch = apply_linear(&self.down, self.activation.in_one_pass(hidden));
-        layer_norm(&self.norm2, x + dropout(branch, rate), self.epsilon)
+        let branch = apply_linear(&self.down, self.activation.apply(hidden));
+        self.norm2.forward(x + dropout(branch, rate))
     }
 }

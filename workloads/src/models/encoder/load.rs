@@ -1,8 +1,9 @@
 //! Weights of a published encoder: a safetensors file in the layout of Hugging Face's `BertModel`.
 
 use super::{Encoder, EncoderConfig};
+use crate::models::parts::LayerNorm;
 use burn::module::Param;
-use burn::nn::{LayerNorm, Linear};
+use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::BTreeMap;
@@ -122,10 +123,7 @@ impl<'a> Weights<'a> {
 
     fn norm(&mut self, norm: &mut LayerNorm, name: &str) -> Result<(), EncoderError> {
         self.put(&mut norm.gamma, &format!("{name}.weight"))?;
-        let [width] = norm.gamma.dims();
-        let shift = self.take(&format!("{name}.bias"), [width])?;
-        norm.beta = Some(Param::from_tensor(shift));
-        Ok(())
+        self.put(&mut norm.beta, &format!("{name}.bias"))
     }
 
     /// Takes what Hugging Face writes with an encoder and this one does not use: the numbers of the

@@ -6,11 +6,9 @@ mod load;
 
 pub use load::EncoderError;
 
-use super::parts::{Activation, dropout, evaluate_classes, layer_norm, own_tokens, tokens_of};
+use super::parts::{Activation, LayerNorm, dropout, evaluate_classes, own_tokens, tokens_of};
 use burn::module::{Module, Param};
-use burn::nn::{
-    Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig,
-};
+use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig};
 use burn::tensor::{Bool, Device, Int, Tensor};
 use layer::Layer;
 use velodrome_harness::contract::{
@@ -105,9 +103,7 @@ impl EncoderConfig {
     }
 
     fn norm(&self, device: &Device) -> LayerNorm {
-        LayerNormConfig::new(self.width)
-            .with_epsilon(self.epsilon)
-            .init(device)
+        LayerNorm::new(self.width, self.epsilon, device)
     }
 }
 
@@ -119,7 +115,6 @@ pub struct Encoder {
     types: Param<Tensor<2>>,
     norm: LayerNorm,
     layers: Vec<Layer>,
-    epsilon: f64,
 }
 
 impl Encoder {
@@ -138,7 +133,6 @@ impl Encoder {
             layers: (0..config.layers)
                 .map(|_| Layer::new(config, device))
                 .collect(),
-            epsilon: config.epsilon,
         })
     }
 
@@ -173,7 +167,7 @@ impl Encoder {
             }
         };
         let x = lengthen(&self.words.weight, x);
-        Ok(layer_norm(&self.norm, x, self.epsilon))
+        Ok(self.norm.forward(x))
     }
 
     /// The embedded tokens and what each layer makes of them, `[examples, tokens, width]` each, without

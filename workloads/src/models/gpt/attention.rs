@@ -4,11 +4,11 @@ use super::GptConfig;
 use crate::models::parts::open_in_front;
 use burn::module::{Module, Param};
 use burn::nn::{Initializer, Linear};
-use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 use std::fmt;
 use std::sync::Arc;
 use velodrome_harness::contract::{apply_linear, lengthen};
+use velodrome_kernels::{Heads, attention};
 
 /// Added to the length of a query or a key that is divided by it.
 const LENGTH_EPSILON: f64 = 1e-6;
@@ -37,10 +37,10 @@ impl View {
         }
     }
 
-    /// Queries or keys, `[examples, heads, tokens, width]`, turned by their places.
-    pub(in crate::models) fn turn(&self, x: Tensor<4>) -> Tensor<4> {
+    /// Queries or keys of so many heads, `[examples, tokens, heads * each]`, turned by their places.
+    pub(in crate::models) fn turn(&self, x: Tensor<3>, heads: usize) -> Tensor<3> {
         match &self.rotation {
-            Some(rotation) => rotation.turn(x),
+            Some(rotation) => rotation.turn(x, heads),
             None => x,
         }
     }
@@ -49,12 +49,6 @@ impl View {
     /// are seen by all.
     pub(in crate::models) fn mask(&self, keys: usize) -> Tensor<4> {
         open_in_front(self.mask.clone(), keys)
-    }
-
-    /// The weights of attention from its scores, `[examples, heads, tokens, keys]`.
-    pub(in crate::models) fn weights(&self, scores: Tensor<4>) -> Tensor<4> {
-        let [_, _, _, keys] = scores.dims();
-        softmax(scores + self.mask(keys), 3)
     }
 }
 
@@ -102,7 +96,7 @@ impl Angles {
         let tensor = |table: &[f32]| {
             let values: Vec<f32> = table.iter().copied().take(tokens * self.pairs).collect();
             Tensor::from_data(
-                TensorData::new(values, [1, 1, tokens, self.pairs, 1]),
+                TensorData::new(values, [1, tokens, 1, self.pairs, 1]),
                 device,
             )
         };
@@ -113,7 +107,7 @@ impl Angles {
     }
 }
 
-/// Cosines and sines, `[1, 1, tokens, pairs, 1]`.
+/// Cosines and sines, `[1, tokens, 1, pairs, 1]`.
 #[derive(Debug, Clone)]
 struct Rotation {
     cosines: Tensor<5>,
@@ -121,18 +115,19 @@ struct Rotation {
 }
 
 impl Rotation {
-    /// Turns each pair of neighbouring values of `x`, `[examples, heads, tokens, width]`. Tokens in front
+    /// Turns each pair of neighbouring values of `x`, `[examples, tokens, heads * each]`. Tokens in front
     /// of the text have no position and stay as they are.
-    fn turn(&self, x: Tensor<4>) -> Tensor<4> {
-        let [_, _, all, _] = x.dims();
-        let [_, _, text, _, _] = self.cosines.dims();
+    fn turn(&self, x: Tensor<3>, heads: usize) -> Tensor<3> {
+        let [_, all, _] = x.dims();
+        let [_, text, ..] = self.cosines.dims();
         if all > text {
-            let front = x.clone().narrow(2, 0, all - text);
-            return Tensor::cat(vec![front, self.turn(x.narrow(2, all - text, text))], 2);
+            let front = x.clone().narrow(1, 0, all - text);
+            let text = self.turn(x.narrow(1, all - text, text), heads);
+            return Tensor::cat(vec![front, text], 1);
         }
         let shape = x.dims();
-        let [examples, heads, tokens, width] = shape;
-        let x = x.reshape([examples, heads, tokens, width / 2, 2]);
+        let [examples, tokens, width] = shape;
+        let x = x.reshape([examples, tokens, heads, width / heads / 2, 2]);
         let (a, b) = (x.clone().narrow(4, 0, 1), x.narrow(4, 1, 1));
         let (cosines, sines) = (self.cosines.clone(), self.sines.clone());
         let first = a.clone() * cosines.clone() - b.clone() * sines.clone();
@@ -141,11 +136,14 @@ impl Rotation {
     }
 }
 
-/// Divides each vector along the last axis by its length.
-fn unit(x: Tensor<4>) -> Tensor<4> {
+/// Divides the vector of each head by its length, `x` of shape `[examples, tokens, heads * each]`.
+fn unit(x: Tensor<3>, heads: usize) -> Tensor<3> {
+    let shape = x.dims();
+    let [examples, tokens, width] = shape;
+    let x = x.reshape([examples, tokens, heads, width / heads]);
     let squares = (x.clone() * x.clone()).sum_dim(3);
     let length = squares.add_scalar(SQUARE_EPSILON).sqrt();
-    x / length.add_scalar(LENGTH_EPSILON)
+    (x / length.add_scalar(LENGTH_EPSILON)).reshape(shape)
 }
 
 /// `softmax(temperature * scale * Q K^T + mask) V` in every head (Vaswani et al. 2017, arXiv
@@ -184,33 +182,25 @@ impl Attention {
 
     /// `x` of shape `[examples, tokens, width]`.
     pub(super) fn forward(&self, x: Tensor<3>, view: &View) -> Tensor<3> {
-        let [examples, tokens, width] = x.dims();
-        let each = width / self.heads;
-        let split = |x: Tensor<3>| {
-            let [_, tokens, _] = x.dims();
-            x.reshape([examples, tokens, self.heads, each])
-                .swap_dims(1, 2)
-        };
-        let query = view.turn(split(apply_linear(&self.query, x.clone())));
+        let [_, _, width] = x.dims();
+        let query = view.turn(apply_linear(&self.query, x.clone()), self.heads);
         let key = lengthen(&self.key.weight, apply_linear(&self.key, x.clone()));
         let value = lengthen(&self.value.weight, apply_linear(&self.value, x));
-        let (key, value) = (view.turn(split(key)), split(value));
-        let (query, key) = match &self.scale {
+        let key = view.turn(key, self.heads);
+        let (query, key, scale) = match &self.scale {
             Some(scale) => {
-                let scale = scale.val().reshape([1, 1, 1, 1]);
-                let query = unit(query) * scale.mul_scalar(self.temperature);
-                (query, unit(key))
+                let query = unit(query, self.heads) * scale.val().reshape([1, 1, 1]);
+                (query, unit(key, self.heads), 1.0)
             }
-            None => {
-                let scale = self.temperature * (each as f64).powf(-0.5);
-                (query.mul_scalar(scale), key)
-            }
+            None => (query, key, ((width / self.heads) as f64).powf(-0.5)),
         };
-        let weights = view.weights(query.matmul(key.transpose()));
-        let mixed = weights
-            .matmul(value)
-            .swap_dims(1, 2)
-            .reshape([examples, tokens, width]);
+        let heads = Heads {
+            heads: self.heads,
+            shared: self.heads,
+            scale: self.temperature * scale,
+        };
+        let [_, keys, _] = key.dims();
+        let mixed = attention(heads, query, key, value, view.mask(keys));
         apply_linear(&self.output, mixed)
     }
 }

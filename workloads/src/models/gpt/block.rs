@@ -3,18 +3,39 @@
 use super::attention::{Attention, View};
 use super::{GptConfig, NormKind, NormPlace};
 use crate::models::parts::{Activation, dropout};
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::nn::norm::{Normalization, NormalizationConfig};
 use burn::nn::{LayerNormConfig, Linear, RmsNormConfig};
 use burn::tensor::{Device, Tensor};
 use velodrome_harness::contract::apply_linear;
+use velodrome_kernels::Norm;
+
+/// What layer norms add to the variance.
+const LAYER_EPSILON: f64 = 1e-5;
 
 pub(super) fn norm(config: &GptConfig, device: &Device) -> Normalization {
     let config: NormalizationConfig = match config.norm_kind {
-        NormKind::Layer => LayerNormConfig::new(config.width).into(),
+        NormKind::Layer => LayerNormConfig::new(config.width)
+            .with_epsilon(LAYER_EPSILON)
+            .into(),
         NormKind::Rms => RmsNormConfig::new(config.width).with_epsilon(1e-6).into(),
     };
     config.init(device)
+}
+
+/// A norm that [`norm`] built, in one pass.
+pub(super) fn normalize(layer: &Normalization, x: Tensor<3>) -> Tensor<3> {
+    let (kind, scale, shift, epsilon) = match layer {
+        Normalization::Layer(layer) => (
+            Norm::Layer,
+            &layer.gamma,
+            layer.beta.as_ref(),
+            LAYER_EPSILON,
+        ),
+        Normalization::Rms(layer) => (Norm::Rms, &layer.gamma, None, layer.epsilon),
+        other => return other.forward(x),
+    };
+    velodrome_kernels::norm(kind, x, scale.val(), shift.map(Param::val), epsilon)
 }
 
 #[derive(Module, Debug)]
@@ -60,16 +81,18 @@ impl Block {
     pub(super) fn forward(&self, x: Tensor<3>, view: &View, rate: f64) -> Tensor<3> {
         match self.norm {
             NormPlace::Pre => {
-                let branch = self.attention.forward(self.norm1.forward(x.clone()), view);
+                let branch = self
+                    .attention
+                    .forward(normalize(&self.norm1, x.clone()), view);
                 let x = x + dropout(branch, rate);
-                let branch = self.feed_forward(self.norm2.forward(x.clone()));
+                let branch = self.feed_forward(normalize(&self.norm2, x.clone()));
                 x + dropout(branch, rate)
             }
             NormPlace::Post => {
                 let branch = self.attention.forward(x.clone(), view);
-                let x = self.norm1.forward(x + dropout(branch, rate));
+                let x = normalize(&self.norm1, x + dropout(branch, rate));
                 let branch = self.feed_forward(x.clone());
-                self.norm2.forward(x + dropout(branch, rate))
+                normalize(&self.norm2, x + dropout(branch, rate))
             }
         }
     }

@@ -6,7 +6,7 @@ mod block;
 pub(super) use attention::{Angles, View};
 
 use super::parts::{Activation, dropout, evaluate_classes, own_tokens, sum, tokens_of};
-use block::{Block, norm};
+use block::{Block, norm, normalize};
 use burn::module::{Module, Param};
 use burn::nn::norm::Normalization;
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig};
@@ -247,7 +247,7 @@ impl Gpt {
             x = block.forward(x, &view, rate);
         }
         if let Some(norm) = &self.final_norm {
-            x = norm.forward(x);
+            x = normalize(norm, x);
         }
         let x = own_tokens(x, n).reshape([examples * n, width]);
         let logits = match &self.head {

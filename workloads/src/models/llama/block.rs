@@ -55,21 +55,14 @@ impl Block {
     /// `softmax(Q K^T / sqrt(width / heads) + mask) V` in every head, where some heads of queries in a
     /// row look at the same keys and values.
     fn attention(&self, x: Tensor<3>, view: &View) -> Tensor<3> {
-        let [examples, _, width] = x.dims();
+        let [_, _, width] = x.dims();
         let (heads, shared) = (self.heads, self.shared_heads);
-        let each = width / heads;
-        let turn = |x: Tensor<3>, heads: usize| {
-            let shape = x.dims();
-            let [_, tokens, _] = shape;
-            let x = x.reshape([examples, tokens, heads, each]).swap_dims(1, 2);
-            view.turn(x).swap_dims(1, 2).reshape(shape)
-        };
-        let query = turn(apply_linear(&self.query, x.clone()), heads);
+        let query = view.turn(apply_linear(&self.query, x.clone()), heads);
         let key = lengthen(&self.key.weight, apply_linear(&self.key, x.clone()));
         let value = lengthen(&self.value.weight, apply_linear(&self.value, x));
         let [_, keys, _] = key.dims();
-        let key = turn(key, shared);
-        let scale = (each as f64).powf(-0.5);
+        let key = view.turn(key, shared);
+        let scale = ((width / heads) as f64).powf(-0.5);
         let heads = Heads {
             heads,
             shared,

@@ -4,8 +4,8 @@ use super::Seq2SeqConfig;
 use crate::models::parts::dropout;
 use burn::module::Module;
 use burn::nn::{Initializer, Linear, LinearConfig};
-use burn::tensor::activation::softmax;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use velodrome_kernels::{Heads, attention, softmax};
 
 /// What is added to the score of a position that must not be seen: no softmax survives it.
 const HIDDEN: f64 = -1e9;
@@ -18,19 +18,19 @@ fn projection(width: usize, device: &Device) -> Linear {
         .init(device)
 }
 
-/// Keys and values of an attention, each `[examples, heads, positions, width / heads]`.
+/// Keys and values of an attention, each `[examples, positions, width]`.
 #[derive(Debug, Clone)]
 pub(super) struct KeyValues {
-    keys: Tensor<4>,
-    values: Tensor<4>,
+    keys: Tensor<3>,
+    values: Tensor<3>,
 }
 
 impl KeyValues {
     /// These positions and then those of `next`.
     pub(super) fn followed_by(self, next: KeyValues) -> Self {
         Self {
-            keys: Tensor::cat(vec![self.keys, next.keys], 2),
-            values: Tensor::cat(vec![self.values, next.values], 2),
+            keys: Tensor::cat(vec![self.keys, next.keys], 1),
+            values: Tensor::cat(vec![self.values, next.values], 1),
         }
     }
 
@@ -77,14 +77,14 @@ impl Attention {
     /// Keys and values of `x`, `[examples, positions, width]`.
     pub(super) fn key_values(&self, x: Tensor<3>) -> KeyValues {
         KeyValues {
-            keys: self.split(self.key.forward(x.clone())),
-            values: self.split(self.value.forward(x)),
+            keys: self.key.forward(x.clone()),
+            values: self.value.forward(x),
         }
     }
 
     /// What the positions of `x`, `[examples, positions, width]`, find at `seen`. `mask`, where
-    /// there is one, is added to the scores of shape `[examples, heads, positions, seen]`;
-    /// `rate` is the dropout of the weights.
+    /// there is one, `[examples or 1, 1, positions or 1, seen]`, is added to the scores; `rate` is the
+    /// dropout of the weights.
     pub(super) fn attend(
         &self,
         x: Tensor<3>,
@@ -95,14 +95,23 @@ impl Attention {
         let [examples, positions, width] = x.dims();
         let each = (width / self.heads) as f64;
         let scale = self.temperature * each.powf(-0.5);
-        let query = self.split(self.query.forward(x)).mul_scalar(scale);
-        let scores = query.matmul(seen.keys.transpose());
-        let scores = match mask {
-            Some(mask) => scores + mask.clone(),
-            None => scores,
-        };
-        let mixed = dropout(softmax(scores, 3), rate)
-            .matmul(seen.values)
+        let query = self.query.forward(x);
+        let [_, keys, _] = seen.keys.dims();
+        let open = || Tensor::zeros([1, 1, 1, keys], &query.device());
+        let mask = mask.cloned().unwrap_or_else(open);
+        if rate <= 0.0 {
+            let heads = Heads {
+                heads: self.heads,
+                shared: self.heads,
+                scale,
+            };
+            let mixed = attention(heads, query, seen.keys, seen.values, mask);
+            return self.output.forward(mixed);
+        }
+        let query = self.split(query.mul_scalar(scale));
+        let scores = query.matmul(self.split(seen.keys).transpose());
+        let mixed = dropout(softmax(scores + mask), rate)
+            .matmul(self.split(seen.values))
             .swap_dims(1, 2)
             .reshape([examples, positions, width]);
         self.output.forward(mixed)

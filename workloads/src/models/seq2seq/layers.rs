@@ -3,18 +3,16 @@
 use super::Seq2SeqConfig;
 use super::attention::{Attention, KeyValues};
 use crate::models::NormPlace;
-use crate::models::parts::{Activation, dropout};
+use crate::models::parts::{Activation, LayerNorm, dropout};
 use burn::module::Module;
-use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 
 /// Added to the variance of layer norms, as in AlgoPerf's models.
 const EPSILON: f64 = 1e-6;
 
 pub(super) fn layer_norm(width: usize, device: &Device) -> LayerNorm {
-    LayerNormConfig::new(width)
-        .with_epsilon(EPSILON)
-        .init(device)
+    LayerNorm::new(width, EPSILON, device)
 }
 
 fn linear(from: usize, to: usize, device: &Device) -> Linear {

@@ -7,10 +7,10 @@ mod scores;
 pub mod search;
 
 use super::NormPlace;
-use super::parts::{Activation, dropout, sum};
+use super::parts::{Activation, LayerNorm, dropout, sum};
 use attention::{causal_mask, padding_mask, segment_mask};
 use burn::module::Module;
-use burn::nn::{Embedding, EmbeddingConfig, Initializer, LayerNorm};
+use burn::nn::{Embedding, EmbeddingConfig, Initializer};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use layers::{DecoderLayer, DecoderMasks, EncoderLayer, layer_norm};
 use scores::Scores;

@@ -4,13 +4,14 @@ use super::ctc::{Spelling, ctc_losses, evaluate};
 use super::subsample::{self, Hidden, Subsample};
 use super::{MaskedBatchNorm, SpecAugment, Speech, glorot, linear};
 use crate::models::Activation;
-use crate::models::parts::dropout;
+use crate::models::parts::{LayerNorm, dropout};
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv1d, Conv1dConfig};
-use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear, PaddingConfig1d};
-use burn::tensor::activation::{sigmoid, softmax, softplus};
+use burn::nn::{Initializer, Linear, PaddingConfig1d};
+use burn::tensor::activation::softplus;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use velodrome_harness::contract::{Batch, ModelError, Network, NormStatistics, ParamKind, Pass};
+use velodrome_kernels::{Heads, attention, depthwise};
 use velodrome_results::measures::Measures;
 
 /// Sizes and choices of a [`Conformer`].
@@ -62,7 +63,7 @@ impl ConformerConfig {
 }
 
 fn layer_norm(width: usize, device: &Device) -> LayerNorm {
-    LayerNormConfig::new(width).with_epsilon(1e-6).init(device)
+    LayerNorm::new(width, 1e-6, device)
 }
 
 #[derive(Module, Debug)]
@@ -117,23 +118,22 @@ impl Attention {
 
     /// `bias` of shape `[examples, 1, 1, positions]` is added to the scores.
     fn forward(&self, x: Tensor<3>, bias: Tensor<4>, rate: f64) -> Tensor<3> {
-        let [examples, positions, width] = x.dims();
+        let [_, _, width] = x.dims();
         let each = width / self.heads;
         let x = self.norm.forward(x);
-        let split = |x: Tensor<3>| {
-            x.reshape([examples, positions, self.heads, each])
-                .swap_dims(1, 2)
+        let query_scale = softplus(self.query_scale.val(), 1.0)
+            .mul_scalar(std::f64::consts::LN_2.recip())
+            .repeat_dim(0, self.heads)
+            .reshape([1, 1, width]);
+        let query = self.query.forward(x.clone()) * query_scale;
+        let key = self.key.forward(x.clone());
+        let value = self.value.forward(x);
+        let heads = Heads {
+            heads: self.heads,
+            shared: self.heads,
+            scale: (each as f64).powf(-0.5),
         };
-        let scale = softplus(self.query_scale.val(), 1.0)
-            .mul_scalar(std::f64::consts::LN_2.recip() * (each as f64).powf(-0.5));
-        let query = split(self.query.forward(x.clone())) * scale.reshape([1, 1, 1, each]);
-        let key = split(self.key.forward(x.clone()));
-        let value = split(self.value.forward(x));
-        let weights = softmax(query.matmul(key.transpose()) + bias, 3);
-        let mixed = weights
-            .matmul(value)
-            .swap_dims(1, 2)
-            .reshape([examples, positions, width]);
+        let mixed = attention(heads, query, key, value, bias);
         let mixed = if self.temperature == 1.0 {
             mixed
         } else {
@@ -181,8 +181,12 @@ impl Convolution {
         pass: &mut Pass,
     ) -> Tensor<3> {
         let x = self.norm.forward(x);
-        let x = self.up.forward(x.clone()) * sigmoid(self.gate.forward(x)) * mask.clone();
-        let x = self.depthwise.forward(x.swap_dims(1, 2)).swap_dims(1, 2);
+        let x = self.up.forward(x.clone())
+            * Activation::Sigmoid.apply(self.gate.forward(x))
+            * mask.clone();
+        let kernel = self.depthwise.weight.val();
+        let [_, _, taps] = kernel.dims();
+        let x = depthwise(x, kernel, taps / 2);
         let x = activation.apply(self.batch_norm.forward(x, mask, pass));
         dropout(self.output.forward(x), rate)
     }

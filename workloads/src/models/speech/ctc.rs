@@ -4,8 +4,6 @@ use super::Speech;
 use crate::data::fetched::folder;
 use crate::data::speech::{Alphabet, LibriSpeech, Pieces};
 use crate::metrics::{Transcripts, labels_of};
-use burn::nn::loss::CTCLossConfig;
-use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor};
 use velodrome_harness::contract::{Batch, ModelError};
 use velodrome_results::measures::Measures;
@@ -23,9 +21,7 @@ pub fn ctc_losses(
     tokens: Tensor<2, Int>,
     lengths: Tensor<1, Int>,
 ) -> Tensor<1> {
-    let log_probabilities = log_softmax(logits, 2).swap_dims(0, 1);
-    let ctc = CTCLossConfig::new().with_zero_infinity(true).init();
-    let losses = ctc.forward(log_probabilities, tokens, positions, lengths.clone());
+    let losses = velodrome_kernels::ctc(logits, tokens, positions, lengths.clone());
     losses / lengths.float().clamp_min(1.0)
 }
 

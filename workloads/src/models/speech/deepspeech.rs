@@ -4,9 +4,9 @@ use super::ctc::{Spelling, ctc_losses, evaluate};
 use super::subsample::{self, Hidden, Subsample};
 use super::{BiLstm, MaskedBatchNorm, SpecAugment, Speech, linear, lstm};
 use crate::models::Activation;
-use crate::models::parts::dropout;
+use crate::models::parts::{LayerNorm, dropout};
 use burn::module::Module;
-use burn::nn::{LayerNorm, LayerNormConfig, Linear};
+use burn::nn::Linear;
 use burn::tensor::{Device, Int, Tensor};
 use velodrome_harness::contract::{Batch, ModelError, Network, NormStatistics, ParamKind, Pass};
 use velodrome_results::measures::Measures;
@@ -64,7 +64,7 @@ impl DeepSpeechConfig {
 }
 
 fn layer_norm(width: usize, device: &Device) -> LayerNorm {
-    LayerNormConfig::new(width).with_epsilon(1e-6).init(device)
+    LayerNorm::new(width, 1e-6, device)
 }
 
 /// The norm before a layer: one of the two.

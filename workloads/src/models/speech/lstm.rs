@@ -4,7 +4,7 @@ use super::mask;
 use burn::module::Module;
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor};
-use velodrome_kernels::plain::recurrence;
+use velodrome_kernels::recurrence;
 
 /// Two LSTMs (Hochreiter and Schmidhuber 1997) without peepholes, one in each direction; the backward
 /// one starts at each utterance's own end. Both directions run as one product of matrices a step, since

@@ -2,7 +2,7 @@
 
 use super::{Speech, glorot, linear, mask};
 use crate::models::Activation;
-use crate::models::parts::dropout;
+use crate::models::parts::{convolve, dropout};
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Initializer, Linear, PaddingConfig2d};
@@ -75,7 +75,7 @@ impl Subsample {
         let mut valid = mask(lengths.clone(), frames);
         x = x * valid.clone().reshape([examples, 1, frames, 1]);
         for conv in [&self.conv1, &self.conv2] {
-            x = self.activation.apply(conv.forward(x));
+            x = self.activation.apply(convolve(conv, x));
             let [_, _, frames, _] = x.dims();
             lengths = lengths.add_scalar(1).div_scalar(2);
             valid = mask(lengths.clone(), frames);
