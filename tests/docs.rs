@@ -93,7 +93,14 @@ fn tables() -> String {
             bases.collect(),
         ),
         table(
-            &["variant", "version", "change", "model", "parameters", "target"],
+            &[
+                "variant",
+                "version",
+                "change",
+                "model",
+                "parameters",
+                "target"
+            ],
             variants.collect(),
         )
     )

@@ -7,8 +7,8 @@
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use std::time::Instant;
 use velodrome_kernels::{
-    Function, Heads, Norm, attention, convolution, cross_entropy, ctc, depthwise, function, norm,
-    plain, recurrence, softmax,
+    Function, Heads, Norm, attention, batch_norm, convolution, cross_entropy, ctc, depthwise,
+    function, norm, plain, recurrence, softmax,
 };
 
 // burn allocates for each operation: the command's allocator decides much of the time.
@@ -30,6 +30,8 @@ fn rows(device: &Device) -> Vec<Row> {
         ("silu", Function::Silu),
         ("sigmoid", Function::Sigmoid),
         ("tanh", Function::Tanh),
+        ("relu", Function::Relu),
+        ("leaky relu", Function::LeakyRelu),
     ] {
         let fused = Box::new(move |x| function(f, x));
         rows.push((name, [16, 64, 1536], fused, Box::new(move |x| f.plain(x))));
@@ -50,6 +52,24 @@ fn rows(device: &Device) -> Vec<Row> {
             [16, 64, 384],
             Box::new(move |x| norm(kind, x, fused.0.clone(), Some(fused.1.clone()), 1e-5)),
             Box::new(move |x| plain::norm(kind, x, burn.0.clone(), Some(burn.1.clone()), 1e-5)),
+        ));
+    }
+    for (name, channels, side) in [
+        ("batch norm, 16 of 32x32", 16, 32),
+        ("batch norm, 64 of 8x8", 64, 8),
+    ] {
+        let scale = Tensor::<1>::ones([channels], device).require_grad();
+        let shift = Tensor::<1>::zeros([channels], device).require_grad();
+        let [fused, burn] = [(scale.clone(), shift.clone()), (scale, shift)];
+        let image = move |x: Tensor<3>| x.reshape([32, channels, side, side]);
+        let flat = |x: Tensor<4>| x.flatten::<3>(2, 3);
+        rows.push((
+            name,
+            [32, channels, side * side],
+            Box::new(move |x| flat(batch_norm(image(x), fused.0.clone(), fused.1.clone(), 1e-5).0)),
+            Box::new(move |x| {
+                flat(plain::batch_norm(image(x), burn.0.clone(), burn.1.clone(), 1e-5).0)
+            }),
         ));
     }
     let labels = |rows: usize, classes: usize| {

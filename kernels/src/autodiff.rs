@@ -79,6 +79,25 @@ impl<B: Backend + Backwards> Backward<B, 3> for Normalize {
 }
 
 #[derive(Debug)]
+struct Standardize;
+
+impl<B: Backend + Backwards> Backward<B, 3> for Standardize {
+    type State = ([FloatTensor<B>; 3], f64);
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 3>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
+        let (inputs, epsilon) = ops.state;
+        let gradient = grads.consume::<B>(&ops.node);
+        let of = B::normalize_backward(gradient, inputs, epsilon);
+        register!(B, ops.parents, of, grads);
+    }
+}
+
+#[derive(Debug)]
 struct Attention;
 
 impl<B: Backend + Backwards> Backward<B, 3> for Attention {
@@ -238,6 +257,28 @@ impl<B: Backend + Forward + Backwards, C: CheckpointStrategy> Forward for Autodi
         let value = B::norm(x.clone(), scale.clone(), shift, norm, epsilon);
         match prepared.stateful() {
             OpsKind::Tracked(prep) => prep.finish((x, scale, norm, epsilon), value),
+            OpsKind::UnTracked(prep) => prep.finish(value),
+        }
+    }
+
+    fn moments(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        FloatTensor::<Self>::new(B::moments(x.into_primitive()))
+    }
+
+    fn normalize(
+        x: FloatTensor<Self>,
+        moments: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), scale.node(), shift.node()];
+        let prepared = Standardize.prepare::<C>(nodes).compute_bound();
+        let [x, moments, scale, shift] = [x, moments, scale, shift].map(|t| t.into_primitive());
+        let inputs = [x.clone(), moments.clone(), scale.clone()];
+        let value = B::normalize(x, moments, scale, shift, epsilon);
+        match prepared.stateful() {
+            OpsKind::Tracked(prep) => prep.finish((inputs, epsilon), value),
             OpsKind::UnTracked(prep) => prep.finish(value),
         }
     }

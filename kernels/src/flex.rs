@@ -8,6 +8,7 @@ use crate::entropy::{cross_entropy, cross_entropy_backward};
 use crate::function::Function;
 use crate::lstm;
 use crate::ops::{Backwards, Forward};
+use crate::planes;
 use crate::rows::{self, Norm};
 use burn::backend::Flex;
 use burn::backend::tensor::{FloatTensor, IntTensor};
@@ -65,6 +66,27 @@ impl Forward for Flex {
         let [x, scale, shift] = [x, scale, shift].map(|t| t.to_contiguous());
         let [of_x, scale, shift] = [&x, &scale, &shift].map(values);
         tensor(rows::norm(norm, of_x, scale, shift, epsilon as f32), &x)
+    }
+
+    fn moments(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let x = x.to_contiguous();
+        let sizes = planes(&x);
+        let found = planes::moments(sizes, values(&x));
+        FlexTensor::from_data(TensorData::new(found, [2, sizes.channels]))
+    }
+
+    fn normalize(
+        x: FloatTensor<Self>,
+        moments: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let [x, moments, scale, shift] = [x, moments, scale, shift].map(|t| t.to_contiguous());
+        let affine = [&scale, &shift].map(values);
+        let (sizes, moments) = (planes(&x), values(&moments));
+        let out = planes::normalize(sizes, values(&x), moments, affine, epsilon as f32);
+        tensor(out, &x)
     }
 
     fn attend(
@@ -137,6 +159,15 @@ impl Forward for Flex {
         let out = depthwise::depthwise(&sizes, values(&x), values(&weight));
         let shape = [examples, sizes.output(), sizes.channels];
         FlexTensor::from_data(TensorData::new(out, shape))
+    }
+}
+
+/// What the shape of `[examples, channels, ..]` says.
+fn planes(x: &FlexTensor) -> planes::Sizes {
+    let mut axes = x.layout().shape().iter().skip(1).copied();
+    planes::Sizes {
+        channels: axes.next().unwrap_or(1),
+        elements: axes.product(),
     }
 }
 
@@ -259,6 +290,22 @@ impl Backwards for Flex {
             of = rows::norm_backward(norm, g, values(&x), values(&scale), epsilon as f32);
         });
         [gradient, tensor(of.0, &scale), tensor(of.1, &scale)]
+    }
+
+    fn normalize_backward(
+        gradient: FloatTensor<Self>,
+        inputs: [FloatTensor<Self>; 3],
+        epsilon: f64,
+    ) -> [FloatTensor<Self>; 3] {
+        let [x, moments, scale] = inputs.map(|t| t.to_contiguous());
+        let (sizes, epsilon) = (planes(&x), epsilon as f32);
+        let mut of = [Vec::new(), Vec::new()];
+        let gradient = changed(gradient, |g| {
+            let [x, moments, scale] = [&x, &moments, &scale].map(values);
+            of = planes::normalize_backward(sizes, g, x, moments, scale, epsilon);
+        });
+        let [of_scale, of_shift] = of;
+        [gradient, tensor(of_scale, &scale), tensor(of_shift, &scale)]
     }
 
     fn attention_backward(

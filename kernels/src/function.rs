@@ -17,7 +17,14 @@ pub enum Function {
     Sigmoid,
     /// Hyperbolic tangent.
     Tanh,
+    /// `max(x, 0)`.
+    Relu,
+    /// `max(x, 0.2 x)` (Maas, Hannun and Ng 2013), with the slope of U-Nets for MRI.
+    LeakyRelu,
 }
+
+/// The slope of [`Function::LeakyRelu`] below 0.
+const LEAK: f32 = 0.2;
 
 /// `sqrt(2 / pi)`.
 const GELU_SCALE: f32 = 0.797_884_6;
@@ -33,7 +40,10 @@ fn twice_inner(x: f32) -> f32 {
 impl Function {
     /// Whether the derivative is a function of the value; of the argument otherwise.
     pub(crate) fn by_value(self) -> bool {
-        matches!(self, Function::Sigmoid | Function::Tanh)
+        matches!(
+            self,
+            Function::Sigmoid | Function::Tanh | Function::Relu | Function::LeakyRelu
+        )
     }
 
     pub(crate) fn values(self, x: &[f32]) -> Vec<f32> {
@@ -55,6 +65,17 @@ impl Function {
             ),
             Function::Sigmoid => pass::map(x, sigmoid),
             Function::Tanh => pass::map(x, tanh),
+            // Comparisons this way round let what is no number through.
+            Function::Relu => pass::map(
+                x,
+                #[inline(always)]
+                |x| if x < 0.0 { 0.0 } else { x },
+            ),
+            Function::LeakyRelu => pass::map(
+                x,
+                #[inline(always)]
+                |x| if x < 0.0 { LEAK * x } else { x },
+            ),
         }
     }
 
@@ -99,6 +120,18 @@ impl Function {
                 #[inline(always)]
                 |g, y| g * (1.0 - y * y),
             ),
+            Function::Relu => pass::update(
+                gradient,
+                kept,
+                #[inline(always)]
+                |g, y| if y > 0.0 { g } else { 0.0 },
+            ),
+            Function::LeakyRelu => pass::update(
+                gradient,
+                kept,
+                #[inline(always)]
+                |g, y| if y > 0.0 { g } else { LEAK * g },
+            ),
         }
     }
 
@@ -118,6 +151,8 @@ impl Function {
             Function::Silu => activation::silu(x),
             Function::Sigmoid => activation::sigmoid(x),
             Function::Tanh => activation::tanh(x),
+            Function::Relu => activation::relu(x),
+            Function::LeakyRelu => activation::leaky_relu(x, f64::from(LEAK)),
         }
     }
 }

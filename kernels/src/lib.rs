@@ -21,6 +21,7 @@ mod lstm;
 mod ops;
 mod pass;
 pub mod plain;
+mod planes;
 mod product;
 mod rows;
 mod scalar;
@@ -75,6 +76,33 @@ pub fn norm<const D: usize>(
         norm,
         epsilon,
     ))
+}
+
+/// Norm of each channel of `[examples, channels, height, width]` over all examples, as batch norm trains (Ioffe
+/// and Szegedy 2015, arXiv 1502.03167): `(x - mean) / sqrt(variance + epsilon) * scale + shift`, scale and
+/// shift `[channels]`. Beside it mean and biased variance, `[channels]`, without a graph.
+pub fn batch_norm(
+    x: Tensor<4>,
+    scale: Tensor<1>,
+    shift: Tensor<1>,
+    epsilon: f64,
+) -> (Tensor<4>, [Tensor<1>; 2]) {
+    let [_, channels, ..] = x.dims();
+    let fits = scale.dims() == [channels] && shift.dims() == [channels];
+    if !fused(&x) || !fused(&scale) || !fits {
+        return plain::batch_norm(x, scale, shift, epsilon);
+    }
+    let moments = <Dispatch as Forward>::moments(x.clone().into_dispatch());
+    let out = <Dispatch as Forward>::normalize(
+        x.into_dispatch(),
+        moments.clone(),
+        scale.into_dispatch(),
+        shift.into_dispatch(),
+        epsilon,
+    );
+    let moments = plain::without_graph(Tensor::<2>::from_dispatch(moments));
+    let row = |at: usize| moments.clone().narrow(0, at, 1).reshape([channels]);
+    (Tensor::from_dispatch(out), [row(0), row(1)])
 }
 
 /// `softmax(scale Q K^T + mask) V` in every head. Queries are `[examples, queries, heads * each]`, keys and

@@ -24,6 +24,19 @@ pub(crate) trait Forward: Backend {
         epsilon: f64,
     ) -> FloatTensor<Self>;
 
+    /// Means and biased variances of the channels of `[examples, channels, ..]`, `[2, channels]`: a constant
+    /// without a gradient.
+    fn moments(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// Norm of channels with their [`Self::moments`], a scale and a shift, `[channels]` both.
+    fn normalize(
+        x: FloatTensor<Self>,
+        moments: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self>;
+
     /// Attention over `[examples, tokens, heads * each]` with a constant mask,
     /// `[examples or 1, 1, queries or 1, keys]`.
     fn attend(
@@ -92,6 +105,13 @@ pub(crate) trait Backwards: Backend {
         x: FloatTensor<Self>,
         scale: FloatTensor<Self>,
         norm: Norm,
+        epsilon: f64,
+    ) -> [FloatTensor<Self>; 3];
+
+    /// Of argument, scale and shift; `inputs` are argument, moments and scale.
+    fn normalize_backward(
+        gradient: FloatTensor<Self>,
+        inputs: [FloatTensor<Self>; 3],
         epsilon: f64,
     ) -> [FloatTensor<Self>; 3];
 

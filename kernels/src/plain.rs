@@ -2,7 +2,7 @@
 
 use crate::{Heads, Norm};
 use burn::nn::loss::CTCLossConfig;
-use burn::tensor::module::{conv1d, conv2d};
+use burn::tensor::module::{batch_norm_train, conv1d, conv2d};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Int, Tensor, activation};
 
@@ -32,6 +32,26 @@ pub fn norm<const D: usize>(
     match shift {
         Some(shift) => x + shift.unsqueeze(),
         None => x,
+    }
+}
+
+/// [`crate::batch_norm`].
+pub fn batch_norm(
+    x: Tensor<4>,
+    scale: Tensor<1>,
+    shift: Tensor<1>,
+    epsilon: f64,
+) -> (Tensor<4>, [Tensor<1>; 2]) {
+    let found = batch_norm_train(x, scale, shift, epsilon);
+    let moments = [found.mean, found.variance].map(without_graph);
+    (found.output, moments)
+}
+
+/// The tensor as a constant on the device without graphs.
+pub(crate) fn without_graph<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    match x.device().is_autodiff() {
+        true => x.inner(),
+        false => x,
     }
 }
 

@@ -4,8 +4,8 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use velodrome_kernels::{
-    Function, Heads, Norm, attention, convolution, cross_entropy, ctc, depthwise, function, norm,
-    plain, recurrence, softmax,
+    Function, Heads, Norm, attention, batch_norm, convolution, cross_entropy, ctc, depthwise,
+    function, norm, plain, recurrence, softmax,
 };
 
 /// Largest error, as a share of the largest element. Where burn's own operation in 32 bits is further off
@@ -13,12 +13,14 @@ use velodrome_kernels::{
 const TOLERANCE: f64 = 1e-6;
 const WORSE: f64 = 3.0;
 
-const FUNCTIONS: [Function; 5] = [
+const FUNCTIONS: [Function; 7] = [
     Function::Gelu,
     Function::GeluTanh,
     Function::Silu,
     Function::Sigmoid,
     Function::Tanh,
+    Function::Relu,
+    Function::LeakyRelu,
 ];
 
 /// A generator of numbers that is the same on every machine.
@@ -223,6 +225,27 @@ proptest! {
             check(&inputs, &mut numbers, &format!("{kind:?}"),
                 |i| norm(kind, i[0].clone(), flat(&i[1]), Some(flat(&i[2])), 1e-5),
                 |i| plain::norm(kind, i[0].clone(), flat(&i[1]), Some(flat(&i[2])), 1e-5));
+        }
+    }
+
+    #[test]
+    fn batch_norms(
+        examples in 1usize..6, channels in 1usize..9, height in 2usize..9, width in 1usize..40,
+        seed: u64, offset in -2f32..2.0,
+    ) {
+        let mut numbers_of = Numbers(seed);
+        let x = numbers_of.tensor([examples, channels, height, width], 1.0).add_scalar(offset);
+        let mut affine = || numbers_of.tensor([1, channels, 1, 1], 1.0);
+        let inputs = [x.clone(), affine(), affine()];
+        let flat = |x: &Tensor<4>| x.clone().reshape([channels]);
+        check(&inputs, &mut numbers_of, "batch norm",
+            |i| batch_norm(i[0].clone(), flat(&i[1]), flat(&i[2]), 1e-5).0,
+            |i| plain::batch_norm(i[0].clone(), flat(&i[1]), flat(&i[2]), 1e-5).0);
+        let [ones, zeros] = [Tensor::ones([channels], &x.device()), Tensor::zeros([channels], &x.device())];
+        let (_, found) = batch_norm(x.clone(), ones.clone(), zeros.clone(), 1e-5);
+        let (_, expected) = plain::batch_norm(x, ones, zeros, 1e-5);
+        for (found, expected) in found.into_iter().zip(expected) {
+            prop_assert!(error(&numbers(found), &numbers(expected)) < 1e-5);
         }
     }
 

@@ -1,11 +1,10 @@
 //! DLRM: a network on real features and embedded categories (Naumov et al. 2019, arXiv 1906.00091), in
 //! the shape of AlgoPerf's DLRM-small (Dahl et al. 2023, arXiv 2306.07179).
 
-use super::parts::{LayerNorm, check_shape, dropout};
+use super::parts::{Activation, LayerNorm, check_shape, dropout};
 use crate::metrics::Binary;
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig};
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use velodrome_harness::contract::{Batch, ModelError, Network, ParamKind, Pass, Predictions};
 use velodrome_results::measures::Measures;
@@ -109,7 +108,7 @@ struct Layer {
 
 impl Layer {
     fn forward(&self, x: Tensor<2>, rate: f64) -> Tensor<2> {
-        let mut y = relu(self.linear.forward(x.clone()));
+        let mut y = Activation::Relu.apply(self.linear.forward(x.clone()));
         if let Some(norm) = &self.norm {
             y = norm.forward(y);
         }

@@ -4,7 +4,6 @@ use crate::metrics::Classes;
 use burn::module::{Module, Param};
 use burn::nn::conv::Conv2d;
 use burn::nn::{Initializer, PaddingConfig2d};
-use burn::tensor::activation;
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use velodrome_harness::contract::{Batch, ModelError, Tokens};
 use velodrome_kernels::{Function, Norm, convolution, function, norm};
@@ -32,7 +31,7 @@ impl Activation {
     /// Applies it.
     pub fn apply<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
-            Activation::Relu => activation::relu(x),
+            Activation::Relu => function(Function::Relu, x),
             Activation::Tanh => function(Function::Tanh, x),
             Activation::Gelu => function(Function::Gelu, x),
             Activation::GeluTanh => function(Function::GeluTanh, x),

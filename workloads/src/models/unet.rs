@@ -6,11 +6,11 @@ use crate::metrics::{Intensities, Reconstructions};
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Initializer, PaddingConfig2d};
-use burn::tensor::activation::relu;
-use burn::tensor::module::{avg_pool2d, batch_norm_train, conv_transpose2d};
+use burn::tensor::module::{avg_pool2d, conv_transpose2d};
 use burn::tensor::ops::{AvgPoolOptions, ConvTransposeOptions};
 use burn::tensor::{Device, Tensor};
 use velodrome_harness::contract::{Batch, ModelError, Network, ParamKind, Pass, UnitLosses};
+use velodrome_kernels::{Function, batch_norm, function};
 use velodrome_results::measures::Measures;
 
 /// Sizes and choices of a [`UNet`].
@@ -101,15 +101,15 @@ fn instance_norm(x: Tensor<4>) -> Tensor<4> {
     standardise(flat, 1e-5).reshape([examples, channels, height, width])
 }
 
-/// Mean 0 and variance 1 along all but the second axis: a batch norm that keeps no statistics. burn
-/// differentiates it as one operation.
+/// Mean 0 and variance 1 along all but the second axis: a batch norm that keeps no statistics.
 fn standardise(x: Tensor<4>, epsilon: f64) -> Tensor<4> {
     let (device, groups) = (x.device(), x.dims()[1]);
     let (one, zero) = (
         Tensor::ones([groups], &device),
         Tensor::zeros([groups], &device),
     );
-    batch_norm_train(x, one, zero, epsilon).output
+    let (normal, _) = batch_norm(x, one, zero, epsilon);
+    normal
 }
 
 /// Layer norm over channels, height and width (Ba et al. 2016, arXiv 1607.06450; epsilon 1e-6), with
@@ -141,8 +141,7 @@ fn activate(x: Tensor<4>, hyperbolic: bool) -> Tensor<4> {
     if hyperbolic {
         return Activation::Tanh.apply(x);
     }
-    // max(x, 0.2 x), in terms of the operation that burn differentiates as one.
-    relu(x.clone()).mul_scalar(0.8) + x.mul_scalar(0.2)
+    function(Function::LeakyRelu, x)
 }
 
 /// Sets whole channels to zero with probability `rate` (Tompson et al. 2015, arXiv 1411.4280).
