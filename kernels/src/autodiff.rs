@@ -22,6 +22,16 @@ macro_rules! register {
     };
 }
 
+/// The value in the graph, with what its gradient is made of.
+macro_rules! in_graph {
+    ($prepared:expr, $state:expr, $value:expr) => {
+        match $prepared.stateful() {
+            OpsKind::Tracked(prep) => prep.finish($state, $value),
+            OpsKind::UnTracked(prep) => prep.finish($value),
+        }
+    };
+}
+
 #[derive(Debug)]
 struct Elementwise;
 
@@ -238,10 +248,7 @@ impl<B: Backend + Forward + Backwards, C: CheckpointStrategy> Forward for Autodi
     fn softmax_of_rows(x: FloatTensor<Self>) -> FloatTensor<Self> {
         let prepared = Softmax.prepare::<C>([x.node()]).compute_bound();
         let value = B::softmax_of_rows(x.into_primitive());
-        match prepared.stateful() {
-            OpsKind::Tracked(prep) => prep.finish(value.clone(), value),
-            OpsKind::UnTracked(prep) => prep.finish(value),
-        }
+        in_graph!(prepared, value.clone(), value)
     }
 
     fn norm(
@@ -255,10 +262,7 @@ impl<B: Backend + Forward + Backwards, C: CheckpointStrategy> Forward for Autodi
         let prepared = Normalize.prepare::<C>(nodes).compute_bound();
         let [x, scale, shift] = [x, scale, shift].map(|t| t.into_primitive());
         let value = B::norm(x.clone(), scale.clone(), shift, norm, epsilon);
-        match prepared.stateful() {
-            OpsKind::Tracked(prep) => prep.finish((x, scale, norm, epsilon), value),
-            OpsKind::UnTracked(prep) => prep.finish(value),
-        }
+        in_graph!(prepared, (x, scale, norm, epsilon), value)
     }
 
     fn moments(x: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -277,10 +281,7 @@ impl<B: Backend + Forward + Backwards, C: CheckpointStrategy> Forward for Autodi
         let [x, moments, scale, shift] = [x, moments, scale, shift].map(|t| t.into_primitive());
         let inputs = [x.clone(), moments.clone(), scale.clone()];
         let value = B::normalize(x, moments, scale, shift, epsilon);
-        match prepared.stateful() {
-            OpsKind::Tracked(prep) => prep.finish((inputs, epsilon), value),
-            OpsKind::UnTracked(prep) => prep.finish(value),
-        }
+        in_graph!(prepared, (inputs, epsilon), value)
     }
 
     fn attend(
@@ -295,10 +296,7 @@ impl<B: Backend + Forward + Backwards, C: CheckpointStrategy> Forward for Autodi
         let inputs = [query, key, value, mask].map(|t| t.into_primitive());
         let [query, key, value, mask] = inputs.clone();
         let out = B::attend(query, key, value, mask, heads);
-        match prepared.stateful() {
-            OpsKind::Tracked(prep) => prep.finish((inputs, heads), out),
-            OpsKind::UnTracked(prep) => prep.finish(out),
-        }
+        in_graph!(prepared, (inputs, heads), out)
     }
 
     fn entropy(
@@ -309,10 +307,7 @@ impl<B: Backend + Forward + Backwards, C: CheckpointStrategy> Forward for Autodi
         let prepared = Entropy.prepare::<C>([logits.node()]).compute_bound();
         let logits = logits.into_primitive();
         let losses = B::entropy(logits.clone(), labels.clone(), smoothing);
-        match prepared.stateful() {
-            OpsKind::Tracked(prep) => prep.finish((logits, labels, smoothing), losses),
-            OpsKind::UnTracked(prep) => prep.finish(losses),
-        }
+        in_graph!(prepared, (logits, labels, smoothing), losses)
     }
 
     fn convolve(
@@ -326,10 +321,7 @@ impl<B: Backend + Forward + Backwards, C: CheckpointStrategy> Forward for Autodi
         let prepared = Convolution.prepare::<C>(nodes).compute_bound();
         let [x, weight, bias] = [x, weight, bias].map(|t| t.into_primitive());
         let out = B::convolve(x.clone(), weight.clone(), bias, stride, padding);
-        match prepared.stateful() {
-            OpsKind::Tracked(prep) => prep.finish(([x, weight], stride, padding), out),
-            OpsKind::UnTracked(prep) => prep.finish(out),
-        }
+        in_graph!(prepared, ([x, weight], stride, padding), out)
     }
 
     fn recur(inputs: FloatTensor<Self>, weights: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -372,9 +364,6 @@ impl<B: Backend + Forward + Backwards, C: CheckpointStrategy> Forward for Autodi
         let prepared = Depthwise.prepare::<C>(nodes).compute_bound();
         let [x, weight] = [x, weight].map(|t| t.into_primitive());
         let out = B::convolve_channels(x.clone(), weight.clone(), padding);
-        match prepared.stateful() {
-            OpsKind::Tracked(prep) => prep.finish(([x, weight], padding), out),
-            OpsKind::UnTracked(prep) => prep.finish(out),
-        }
+        in_graph!(prepared, ([x, weight], padding), out)
     }
 }
