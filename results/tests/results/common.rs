@@ -53,6 +53,7 @@ impl TrialBuilder {
             ),
             id,
             workload: workload.into(),
+            workload_version: 1,
             base: workload.into(),
             submission: submission.into(),
             ruleset: "external".into(),
