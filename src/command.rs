@@ -1,8 +1,8 @@
 //! The command line: parsing, registration, dispatch.
 
 use crate::commands::{
-    adapter, bench, compare, completions, data, export, history, list, new, race, report, run,
-    score, targets, trial, verify,
+    adapter, audit, bench, compare, completions, data, export, history, list, new, race, report,
+    run, score, targets, trial, verify,
 };
 use crate::console::Console;
 use crate::exit::Exit;
@@ -44,6 +44,7 @@ enum Action {
     Report(report::Arguments),
     Export(export::Arguments),
     List(list::Arguments),
+    Audit(audit::Arguments),
     Bench(bench::Arguments),
     Verify(verify::Arguments),
     New(new::Arguments),
@@ -170,6 +171,7 @@ fn act(
         Action::Report(a) => report::execute(a, console),
         Action::Export(a) => export::execute(a, console),
         Action::List(a) => list::execute(a, registry, console),
+        Action::Audit(a) => audit::execute(a, registry, console),
         Action::Bench(a) => bench::execute(a, registry, console),
         Action::Verify(a) => verify::execute(a, registry, console),
         Action::New(a) => new::execute(a, registry, console),

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// Done. A finished race whose suite holds failed trials is done too: a failure is a row.
     Ok = 0,
-    /// `verify` found a check that does not pass.
+    /// `verify` found a check that does not pass, or `audit` a record that does not hold.
     CheckFailed = 1,
     /// The command line, a suite file or a name in it is wrong; nothing was raced.
     Usage = 2,
@@ -77,7 +77,7 @@ impl Exit {
     pub fn meaning(self) -> &'static str {
         match self {
             Exit::Ok => "done; failed trials are rows of the board, unless --strict",
-            Exit::CheckFailed => "verify, data verify: a check does not pass",
+            Exit::CheckFailed => "verify, audit, data verify: a check does not pass",
             Exit::Usage => "wrong command line, suite file or name; nothing was raced",
             Exit::TrialsFailed => {
                 "run --strict: a trial diverged, crashed, ran out of memory or timed out"

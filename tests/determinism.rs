@@ -58,10 +58,7 @@ fn a_loaded_machine_changes_seconds_and_nothing_else() {
     assert_eq!(quiet, loaded);
     let records = |name: &str| -> Vec<_> {
         let run = read(&out(name));
-        run.trials
-            .iter()
-            .map(|t| timeless_record(&t.record))
-            .collect()
+        run.trials.iter().map(|t| t.record.timeless()).collect()
     };
     assert_eq!(records("quiet"), records("loaded"));
 

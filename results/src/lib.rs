@@ -36,6 +36,7 @@ pub mod report;
 pub mod run;
 pub mod score;
 pub mod tables;
+mod timeless;
 mod xml;
 
 pub use error::RecordError;

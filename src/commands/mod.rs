@@ -2,6 +2,7 @@
 
 pub(crate) mod adapter;
 pub(crate) mod algoperf;
+pub(crate) mod audit;
 pub(crate) mod bench;
 pub(crate) mod compare;
 pub(crate) mod completions;

@@ -75,15 +75,6 @@ pub fn read(dir: &Path) -> Run {
     run
 }
 
-/// An evaluation without its seconds.
-pub fn timeless(eval: &EvalRecord) -> EvalRecord {
-    EvalRecord {
-        clock: 0.0,
-        wall: 0.0,
-        ..eval.clone()
-    }
-}
-
 /// Evaluations of every trial of a run, without seconds.
 pub fn timeless_evals(dir: &Path) -> Vec<(String, Vec<EvalRecord>)> {
     read(dir)
@@ -91,22 +82,10 @@ pub fn timeless_evals(dir: &Path) -> Vec<(String, Vec<EvalRecord>)> {
         .iter()
         .map(|t| {
             let evals = log::read(&t.path.join("evals.jsonl")).unwrap();
-            (t.record.id.clone(), evals.iter().map(timeless).collect())
+            (
+                t.record.id.clone(),
+                evals.iter().map(EvalRecord::timeless).collect(),
+            )
         })
         .collect()
-}
-
-/// A record without what depends on seconds, memory and interruptions.
-pub fn timeless_record(record: &TrialRecord) -> TrialRecord {
-    let mut record = record.clone();
-    record.started = None;
-    let outcome = &mut record.outcome;
-    outcome.clock = Default::default();
-    outcome.step_times = Default::default();
-    outcome.peak_memory_bytes = None;
-    outcome.resumes = 0;
-    outcome.time_to_target = outcome.time_to_target.map(|_| 0.0);
-    outcome.time_to_test_target = outcome.time_to_test_target.map(|_| 0.0);
-    record.findings.clear();
-    record
 }

@@ -4,6 +4,7 @@
 //! process per trial, watched) -> [`child`] (that process) -> [`trial`] (workload, submission and
 //! [`clock`] in, log and record out).
 
+pub mod audit;
 pub mod checkpoint;
 pub mod child;
 pub mod clock;
@@ -29,7 +30,7 @@ pub use child::{CHILD_ERROR, ChildError, child};
 pub use device::{DeviceError, built_devices, device};
 pub use event::Event;
 pub use lock::LockError;
-pub use plan::{Plan, PlanError, plan};
+pub use plan::{Plan, PlanError, executable_hash, plan};
 pub use runner::{RaceError, RunOptions, RunSummary, run};
 pub use spaces::RangeEntry;
 pub use suite::{Cadence, Limits, Override, Suite, SuiteError};

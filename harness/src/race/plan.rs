@@ -366,7 +366,11 @@ fn blank(
 /// Hash over everything that can change a trial's outcome: the protocol, the workload in full,
 /// the submission's version and space, and the executable itself, so that results of an edited
 /// program are never mistaken for those of the old one.
-fn content_hash(record: &TrialRecord, spec: &WorkloadSpec, submission: &dyn Submission) -> String {
+pub(super) fn content_hash(
+    record: &TrialRecord,
+    spec: &WorkloadSpec,
+    submission: &dyn Submission,
+) -> String {
     let content = serde_json::json!({
         "record": record,
         "workload": spec,
@@ -379,7 +383,7 @@ fn content_hash(record: &TrialRecord, spec: &WorkloadSpec, submission: &dyn Subm
 }
 
 /// SHA-256 of this executable, read once.
-fn executable_hash() -> std::io::Result<String> {
+pub fn executable_hash() -> std::io::Result<String> {
     static HASH: OnceLock<String> = OnceLock::new();
     if let Some(hash) = HASH.get() {
         return Ok(hash.clone());

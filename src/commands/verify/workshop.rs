@@ -2,8 +2,7 @@
 
 use crate::failure::Failure;
 use crate::interrupt;
-use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use tempfile::TempDir;
 use velodrome_harness::conformance::{Check, check_processes};
 use velodrome_harness::contract::{Submission, Track};
 use velodrome_harness::registry::Registry;
@@ -18,33 +17,26 @@ fn race(track: Track) -> (&'static str, u64) {
 
 /// The folder.
 pub(super) struct Workshop {
-    dir: PathBuf,
+    dir: TempDir,
 }
 
 impl Workshop {
     /// Makes it, in the system's folder for temporary files.
     pub(super) fn open() -> Result<Self, Failure> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let name = format!(
-            "velodrome-verify-{}-{}",
-            std::process::id(),
-            now.map_or(0, |t| t.as_nanos())
-        );
-        let dir = std::env::temp_dir().join(name);
-        std::fs::create_dir(&dir).map_err(|e| Failure::io(&dir, "create", e))?;
+        let dir = TempDir::with_prefix("velodrome-verify-");
+        let dir = dir.map_err(|e| Failure::io(&std::env::temp_dir(), "create a folder in", e))?;
         Ok(Self { dir })
     }
 
     /// Races `submission` there.
     pub(super) fn check(&self, registry: &Registry, submission: &dyn Submission) -> Vec<Check> {
         let race = race(submission.describe().track);
-        check_processes(registry, race, submission, &self.dir, interrupt::flag())
-    }
-}
-
-impl Drop for Workshop {
-    fn drop(&mut self) {
-        // What cannot be removed is left to the system.
-        let _ = std::fs::remove_dir_all(&self.dir);
+        check_processes(
+            registry,
+            race,
+            submission,
+            self.dir.path(),
+            interrupt::flag(),
+        )
     }
 }
