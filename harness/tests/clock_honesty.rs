@@ -3,11 +3,16 @@
 
 mod support;
 
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
 use std::sync::Arc;
 use std::time::Duration;
 use support::*;
-use velodrome_harness::contract::{PassOptions, SubmissionError};
+use velodrome_harness::contract::{
+    Batch, ModelError, Network, Pass, PassOptions, SubmissionError, Trained, Trainee,
+};
 use velodrome_harness::race::time::FakeTime;
+use velodrome_results::measures::Measures;
 use velodrome_results::{EndedBy, Status, log};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -176,6 +181,46 @@ fn an_error_and_a_nan_are_statuses() {
     let dir = tempfile::tempdir().unwrap();
     let record = race(&workload, &probe, planned(&workload), dir.path());
     assert_eq!(record.status, Status::Diverged, "{:?}", record.reason);
+}
+
+/// Measures of its own choice: those of a model that a submission would like to be judged by.
+#[derive(Module, Debug)]
+struct Perfect {
+    weight: Param<Tensor<1>>,
+}
+
+impl Network for Perfect {
+    fn losses(&self, _: &Batch, _: &mut Pass) -> Result<Tensor<1>, ModelError> {
+        Ok(self.weight.val())
+    }
+
+    fn evaluate(&self, _: &mut dyn Iterator<Item = Batch>) -> Result<Measures, ModelError> {
+        Ok([("loss".to_string(), 0.0)].into())
+    }
+}
+
+/// With another trainee come other counters and other measures.
+#[test]
+fn another_trainee_in_the_place_of_the_trials_ends_it() {
+    let time = Arc::new(FakeTime::default());
+    let workload = FakeWorkload::new(&time);
+    during_evaluation(|| {});
+    let mut probe = Probe::new(&time);
+    probe.on_update = Arc::new(|step, trainee, batch| {
+        if step == 5 {
+            let device = Device::flex().autodiff();
+            let weight = Param::from_tensor(Tensor::zeros([1], &device));
+            let model = Trained::new(Perfect { weight });
+            *trainee = Trainee::new(Box::new(model), Device::flex(), 1);
+            return Ok(());
+        }
+        descend(step, trainee, batch)
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let record = race(&workload, &probe, planned(&workload), dir.path());
+    assert_eq!(record.status, Status::Crashed);
+    assert!(record.reason.unwrap().contains("another trainee"));
+    assert_eq!(record.outcome.counters.steps, 5);
 }
 
 #[test]

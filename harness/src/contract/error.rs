@@ -54,6 +54,9 @@ pub enum SubmissionError {
     /// A pass through the model failed.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The trainee is not the one that the harness gave the trial.
+    #[error("another trainee stands in the place of the trial's own")]
+    Foreign,
     /// The input queue broke.
     #[error("input queue: {0}")]
     Queue(String),

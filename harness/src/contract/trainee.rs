@@ -55,6 +55,8 @@ pub struct Trainee {
     counters: Counters,
     last_loss: Option<Tensor<1>>,
     new_head: bool,
+    /// Whether this is the trainee that the harness gave a trial.
+    sealed: bool,
 }
 
 impl Trainee {
@@ -67,7 +69,18 @@ impl Trainee {
             counters: Counters::default(),
             last_loss: None,
             new_head: true,
+            sealed: false,
         }
+    }
+
+    /// Marks the trainee of a trial, so that another one in its place is told from it.
+    pub(crate) fn sealed(mut self) -> Self {
+        self.sealed = true;
+        self
+    }
+
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.sealed
     }
 
     /// The model with everything that was attached to it, back again.

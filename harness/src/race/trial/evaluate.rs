@@ -2,7 +2,7 @@
 
 use super::super::clock::Phase;
 use super::super::event::Event;
-use super::{PROGRESS_EVERY, Race, Stop, Trial, fence};
+use super::{PROGRESS_EVERY, Race, Stop, Trial, check_seal, fence};
 use crate::contract::{Batch, Dataset, Trainee, WorkloadError};
 use std::sync::Arc;
 use velodrome_results::measures::Measures;
@@ -17,6 +17,7 @@ impl Trial<'_> {
             race.algorithm.prepare_for_eval(&mut race.trainee)?;
             fence(&device)
         })?;
+        check_seal(&race.trainee)?;
         let at = self.clock.on_clock();
         let validation = self.measure(&race.trainee, &race.splits.validation)?;
         let test = self.measure(&race.trainee, &race.splits.test)?;

@@ -212,6 +212,7 @@ impl<'a> Trial<'a> {
         race.algorithm.update(&mut race.trainee, &batch, &context)?;
         sync(&self.setup.device)?;
         let stop = time.now();
+        check_seal(&race.trainee)?;
         let waited = race.queue.take_waited();
         let warm_up = step < WARM_UP_STEPS;
         let own = self
@@ -368,6 +369,15 @@ impl<'a> Trial<'a> {
 /// Waits for the device.
 fn sync(device: &Device) -> Result<(), Stop> {
     device.sync().map_err(|e| Stop::Device(e.to_string()))
+}
+
+/// Fails where the submission put a trainee of its own, whose counters and measures it could choose, in the
+/// place of the trial's.
+fn check_seal(trainee: &Trainee) -> Result<(), Stop> {
+    match trainee.is_sealed() {
+        true => Ok(()),
+        false => Err(SubmissionError::Foreign.into()),
+    }
 }
 
 /// Waits for the device and for everything queued in the compute pool, so that no work of the

@@ -3,7 +3,7 @@
 use super::super::checkpoint::{Checkpoint, Header};
 use super::super::clock::Phase;
 use super::super::input::InputQueue;
-use super::{Race, Stop, Trial, fence};
+use super::{Race, Stop, Trial, check_seal, fence};
 use crate::contract::{Hints, Point, Ruleset, StartContext, SubmissionError, Trainee};
 use std::path::Path;
 use std::sync::Arc;
@@ -52,8 +52,9 @@ impl Trial<'_> {
                 });
             }
         }
-        let mut trainee =
-            Trainee::new(model, device.clone(), seeds.algorithm).with_new_head(workload.new_head());
+        let mut trainee = Trainee::new(model, device.clone(), seeds.algorithm)
+            .with_new_head(workload.new_head())
+            .sealed();
         // A checkpoint brings this along too.
         if let Some(data) = retained.as_ref().filter(|_| saved.is_none()) {
             self.measure_retained(&trainee, data)?;
@@ -97,6 +98,7 @@ impl Trial<'_> {
             fence(&device)?;
             Ok(algorithm)
         })?;
+        check_seal(&trainee)?;
         let log_path = self.setup.dir.join("evals.jsonl");
         let log = match saved {
             None => self
