@@ -9,9 +9,10 @@
 use crate::error::RecordError;
 use crate::files::{parse_versioned, write_atomic};
 use crate::log;
-use crate::record::{RUN_FORMAT, RunRecord, TRIAL_FORMAT, TrialRecord};
+use crate::record::{RunRecord, TrialRecord};
 use crate::run::{Run, Trial, trial_dir};
 use crate::tables::{Frame, TableError};
+use crate::trace::Evaluation;
 use polars::prelude::{DataFrame, ParquetCompression, ParquetReader, ParquetWriter, SerReader};
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -83,22 +84,33 @@ fn frame(rows: &[Row<'_>]) -> Result<DataFrame, TableError> {
 /// # Errors
 /// [`RecordError`], which names the file, and the row and column where something is wrong.
 pub fn read(path: &Path) -> Result<Run, RecordError> {
+    read_as(path)
+}
+
+/// [`read`], with evaluations in full or as their traces, as `E` says.
+///
+/// # Errors
+/// Those of [`read`].
+pub fn read_as<E: Evaluation>(path: &Path) -> Result<Run<E>, RecordError> {
     let file = File::open(path).map_err(|e| RecordError::io(path, "read", e))?;
     let unreadable =
         |e| RecordError::damaged(path, None, format!("not a Parquet file of records: {e}"));
-    let table = ParquetReader::new(file).finish().map_err(unreadable)?;
-    let column = |name: &str| -> Result<Vec<Option<String>>, RecordError> {
-        let strings = table.column(name).and_then(|c| c.str().cloned());
-        let strings = strings.map_err(unreadable)?;
-        Ok(strings.iter().map(|s| s.map(str::to_string)).collect())
-    };
-    let (kinds, records, evals) = (column("kind")?, column("record")?, column("evals")?);
-    let rows: Vec<_> = kinds.into_iter().zip(records).zip(evals).collect();
+    let names = ["kind", "record", "evals"];
+    let table = ParquetReader::new(file)
+        .with_columns(Some(names.map(String::from).to_vec()))
+        .finish()
+        .map_err(unreadable)?;
+    let texts = |name| table.column(name).and_then(|c| c.str());
+    let [kinds, records, evals] = names.map(texts);
+    let kinds = kinds.map_err(unreadable)?.iter();
+    let records = records.map_err(unreadable)?.iter();
+    let evals = evals.map_err(unreadable)?.iter();
+    let rows: Vec<_> = kinds.zip(records).zip(evals).collect();
     let parsed = rows.into_par_iter().enumerate();
-    let parsed: Vec<Result<Part, RecordError>> = parsed
+    let parsed: Vec<Result<Part<E>, RecordError>> = parsed
         .map(|(n, ((kind, record), evals))| {
             let (record, evals) = (record.unwrap_or_default(), evals.unwrap_or_default());
-            part(path, n, kind.as_deref(), &record, &evals)
+            part(path, n, kind, record, evals)
         })
         .collect();
     let (mut run, mut trials) = (None, HashMap::new());
@@ -110,7 +122,7 @@ pub fn read(path: &Path) -> Result<Run, RecordError> {
             }
         }
     }
-    let record =
+    let record: RunRecord =
         run.ok_or_else(|| RecordError::damaged(path, None, "there is no row for the run"))?;
     let mut run = Run {
         path: path.to_path_buf(),
@@ -133,27 +145,27 @@ pub fn read(path: &Path) -> Result<Run, RecordError> {
 }
 
 /// What one row holds.
-enum Part {
+enum Part<E> {
     Run(Box<RunRecord>),
-    Trial(Box<Trial>),
+    Trial(Box<Trial<E>>),
 }
 
-fn part(
+fn part<E: Evaluation>(
     path: &Path,
     n: usize,
     kind: Option<&str>,
     record: &str,
     evals: &str,
-) -> Result<Part, RecordError> {
+) -> Result<Part<E>, RecordError> {
     // Errors of a row point into the file as into a folder.
     let place = path.join(format!("row {n}"));
     match kind {
         Some("run") => {
-            let record = parse_versioned(&place.join("record"), record, RUN_FORMAT)?;
+            let record = parse_versioned(&place.join("record"), record)?;
             Ok(Part::Run(Box::new(record)))
         }
         Some("trial") => {
-            let record: TrialRecord = parse_versioned(&place.join("record"), record, TRIAL_FORMAT)?;
+            let record: TrialRecord = parse_versioned(&place.join("record"), record)?;
             let evals = log::parse(&place.join("evals"), evals.as_bytes())?;
             let trial = Trial::new(trial_dir(path, &record.id), record, evals)?;
             Ok(Part::Trial(Box::new(trial)))

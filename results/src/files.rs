@@ -2,52 +2,61 @@
 
 use crate::error::RecordError;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::path::Path;
 
-/// Reads a JSON file whose member `format` must be `expected`.
+/// A record whose member `format` says which version of it was written.
+pub trait Versioned: DeserializeOwned {
+    /// The `format` that this version of Velodrome reads.
+    const FORMAT: &'static str;
+
+    /// The `format` that was found.
+    fn format(&self) -> &str;
+}
+
+/// Reads a JSON file whose member `format` must be [`Versioned::FORMAT`].
 ///
 /// # Errors
 /// [`RecordError`], which names the file, and the line where the content is wrong.
-pub fn read_versioned<T: serde::de::DeserializeOwned>(
-    path: &Path,
-    expected: &'static str,
-) -> Result<T, RecordError> {
+pub fn read_versioned<T: Versioned>(path: &Path) -> Result<T, RecordError> {
     let text = std::fs::read_to_string(path).map_err(|e| RecordError::io(path, "read", e))?;
-    parse_versioned(path, &text, expected)
+    parse_versioned(path, &text)
 }
 
 /// The same for text that was read already; `path` is where errors say that it stood.
-pub(crate) fn parse_versioned<T: serde::de::DeserializeOwned>(
-    path: &Path,
-    text: &str,
-    expected: &'static str,
-) -> Result<T, RecordError> {
-    /// The member that tells whether the others can be read; skipping the rest is quick.
+pub(crate) fn parse_versioned<T: Versioned>(path: &Path, text: &str) -> Result<T, RecordError> {
+    match serde_json::from_str::<T>(text) {
+        Ok(record) if record.format() == T::FORMAT => Ok(record),
+        Ok(record) => Err(version::<T>(path, record.format())),
+        Err(error) => Err(refusal::<T>(path, text, &error)),
+    }
+}
+
+/// Why `text` is no record: another version has other members, so its `format` speaks first.
+fn refusal<T: Versioned>(path: &Path, text: &str, error: &serde_json::Error) -> RecordError {
     #[derive(serde::Deserialize)]
     struct Head {
         format: Option<serde_json::Value>,
     }
-    let head: Head = serde_json::from_str(text)
-        .map_err(|e| RecordError::damaged(path, e.line(), format!("not valid JSON: {e}")))?;
+    let head: Head = match serde_json::from_str(text) {
+        Ok(head) => head,
+        Err(e) => return RecordError::damaged(path, e.line(), format!("not valid JSON: {e}")),
+    };
     match head.format.as_ref().and_then(|f| f.as_str()) {
-        Some(found) if found == expected => {}
-        Some(found) => {
-            return Err(RecordError::Version {
-                path: path.to_path_buf(),
-                found: found.to_string(),
-                expected,
-            });
+        None => RecordError::damaged(path, None, "field `format` is missing"),
+        Some(found) if found == T::FORMAT => {
+            RecordError::damaged(path, error.line(), error.to_string())
         }
-        None => {
-            return Err(RecordError::damaged(
-                path,
-                None,
-                "field `format` is missing",
-            ));
-        }
+        Some(found) => version::<T>(path, found),
     }
-    // Parsed again from the text, since only that keeps the line of an error.
-    serde_json::from_str(text).map_err(|e| RecordError::damaged(path, e.line(), e.to_string()))
+}
+
+fn version<T: Versioned>(path: &Path, found: &str) -> RecordError {
+    RecordError::Version {
+        path: path.to_path_buf(),
+        found: found.to_string(),
+        expected: T::FORMAT,
+    }
 }
 
 /// Writes `value` as indented JSON to `path`, whole or not at all.

@@ -8,6 +8,7 @@
 //! - [`log`]: the append-only, self-checking evaluation log.
 //! - [`run`]: a run directory as a whole, read back with every fault named.
 //! - [`archive`]: a run as one Parquet file, to commit and to read back.
+//! - [`trace`]: an evaluation reduced to what a comparison asks of it.
 //! - [`board`]: the scored table as data.
 //! - [`score`], [`bootstrap`]: from times to scores, ranks and their intervals.
 //! - [`assemble`]: from runs to a board.
@@ -37,6 +38,7 @@ pub mod run;
 pub mod score;
 pub mod tables;
 mod timeless;
+pub mod trace;
 mod xml;
 
 pub use error::RecordError;

@@ -6,6 +6,7 @@
 
 use crate::error::RecordError;
 use crate::record::EvalRecord;
+use crate::trace::Evaluation;
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -20,20 +21,28 @@ pub fn encode(record: &EvalRecord) -> Result<String, serde_json::Error> {
 
 /// Reads one line; the error says what is wrong with it.
 pub fn decode(line: &str) -> Result<EvalRecord, String> {
+    decode_as(line)
+}
+
+/// Reads one line, in full or as its trace.
+pub(crate) fn decode_as<E: Evaluation>(line: &str) -> Result<E, String> {
     let (open, tail) = line
         .rsplit_once(",\"crc\":\"")
         .ok_or("field `crc` is missing: the line is cut short")?;
     let written = tail
         .strip_suffix("\"}")
         .ok_or("the line is cut short after field `crc`")?;
-    let body = format!("{open}}}");
-    let crc = format!("{:08x}", crc32fast::hash(body.as_bytes()));
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(open.as_bytes());
+    crc.update(b"}");
+    let crc = format!("{:08x}", crc.finalize());
     if crc != written {
         return Err(format!(
             "field `crc` is {written}, but the line's content gives {crc}: the line was changed"
         ));
     }
-    serde_json::from_str(&body).map_err(|e| e.to_string())
+    // With `crc`, which is no field of an evaluation and passed over: to cut it off means a copy.
+    serde_json::from_str(line).map_err(|e| e.to_string())
 }
 
 /// Appends evaluations to a log.
@@ -108,7 +117,7 @@ pub fn read(path: &Path) -> Result<Vec<EvalRecord>, RecordError> {
 }
 
 /// Reads the text of a whole log; `path` is where errors say that it stood.
-pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<EvalRecord>, RecordError> {
+pub(crate) fn parse<E: Evaluation>(path: &Path, bytes: &[u8]) -> Result<Vec<E>, RecordError> {
     lines(path, bytes.strip_suffix(b"\n").unwrap_or(bytes))
 }
 
@@ -116,24 +125,41 @@ pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<EvalRecord>, Record
 /// is a write in flight and is left out; any other damage is an error.
 pub fn read_running(path: &Path) -> Result<Vec<EvalRecord>, RecordError> {
     let bytes = std::fs::read(path).map_err(|e| RecordError::io(path, "read", e))?;
+    parse_running(path, &bytes)
+}
+
+/// [`read_running`] for text that was read already.
+pub(crate) fn parse_running<E: Evaluation>(
+    path: &Path,
+    bytes: &[u8],
+) -> Result<Vec<E>, RecordError> {
     let end = bytes.iter().rposition(|b| *b == b'\n').unwrap_or(0);
     lines(path, &bytes[..end])
 }
 
-/// Decodes lines without their last newline. They are split as bytes, since one flipped bit can
-/// make a line invalid UTF-8, and that too must be found at its line.
-fn lines(path: &Path, bytes: &[u8]) -> Result<Vec<EvalRecord>, RecordError> {
+/// Decodes lines without their last newline.
+fn lines<E: Evaluation>(path: &Path, bytes: &[u8]) -> Result<Vec<E>, RecordError> {
     if bytes.is_empty() {
         return Ok(Vec::new());
     }
-    bytes
-        .split(|b| *b == b'\n')
-        .enumerate()
-        .map(|(i, line)| {
-            std::str::from_utf8(line)
-                .map_err(|e| format!("not valid UTF-8: {e}"))
-                .and_then(decode)
-                .map_err(|m| RecordError::damaged(path, i + 1, m))
-        })
-        .collect()
+    let named = |(i, decoded): (usize, Result<E, String>)| {
+        decoded.map_err(|m| RecordError::damaged(path, i + 1, m))
+    };
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text
+            .split('\n')
+            .map(decode_as)
+            .enumerate()
+            .map(named)
+            .collect(),
+        // One flipped bit can make a line invalid UTF-8, and that too must be found at its line.
+        Err(_) => {
+            let decoded = bytes.split(|b| *b == b'\n').map(|line| {
+                let text = std::str::from_utf8(line);
+                text.map_err(|e| format!("not valid UTF-8: {e}"))
+                    .and_then(decode_as)
+            });
+            decoded.enumerate().map(named).collect()
+        }
+    }
 }

@@ -1,76 +1,107 @@
 //! Named real numbers in JSON, non-finite ones included.
 
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Named measurements, for example `loss` and `error_rate`.
 pub type Measures = BTreeMap<String, f64>;
 
-/// JSON has no NaN and no infinity; they are written as the strings `"nan"`, `"inf"`, `"-inf"`.
-#[derive(serde::Serialize, serde::Deserialize)]
-#[serde(untagged)]
-enum Wire {
-    Number(f64),
-    Word(String),
-}
+/// A number that may be NaN or infinite. JSON has neither; they are written as the strings `"nan"`,
+/// `"inf"`, `"-inf"`.
+pub(crate) struct Real(pub f64);
 
-fn to_wire(x: f64) -> Wire {
-    if x.is_finite() {
-        Wire::Number(x)
-    } else if x.is_nan() {
-        Wire::Word("nan".into())
-    } else if x > 0.0 {
-        Wire::Word("inf".into())
-    } else {
-        Wire::Word("-inf".into())
+impl Serialize for Real {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            x if x.is_finite() => s.serialize_f64(x),
+            x if x.is_nan() => s.serialize_str("nan"),
+            x if x > 0.0 => s.serialize_str("inf"),
+            _ => s.serialize_str("-inf"),
+        }
     }
 }
 
-fn from_wire<E: serde::de::Error>(wire: Wire) -> Result<f64, E> {
-    match wire {
-        Wire::Number(x) => Ok(x),
-        Wire::Word(word) => match word.as_str() {
-            "nan" => Ok(f64::NAN),
-            "inf" => Ok(f64::INFINITY),
-            "-inf" => Ok(f64::NEG_INFINITY),
-            other => Err(E::custom(format!("\"{other}\" is not a number"))),
-        },
+impl<'de> Deserialize<'de> for Real {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Number;
+        impl Visitor<'_> for Number {
+            type Value = Real;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number, \"nan\", \"inf\" or \"-inf\"")
+            }
+
+            fn visit_f64<E: Error>(self, x: f64) -> Result<Real, E> {
+                Ok(Real(x))
+            }
+
+            fn visit_u64<E: Error>(self, x: u64) -> Result<Real, E> {
+                Ok(Real(x as f64))
+            }
+
+            fn visit_i64<E: Error>(self, x: i64) -> Result<Real, E> {
+                Ok(Real(x as f64))
+            }
+
+            fn visit_str<E: Error>(self, word: &str) -> Result<Real, E> {
+                match word {
+                    "nan" => Ok(Real(f64::NAN)),
+                    "inf" => Ok(Real(f64::INFINITY)),
+                    "-inf" => Ok(Real(f64::NEG_INFINITY)),
+                    other => Err(E::custom(format!("\"{other}\" is not a number"))),
+                }
+            }
+        }
+        d.deserialize_any(Number)
     }
 }
 
 /// `#[serde(with = "measures::real")]` for one `f64` that may be NaN or infinite.
 pub mod real {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use super::{Deserialize, Deserializer, Real, Serialize, Serializer};
 
     /// Writes a number, or its name where JSON has no number for it.
     pub fn serialize<S: Serializer>(x: &f64, s: S) -> Result<S::Ok, S::Error> {
-        super::to_wire(*x).serialize(s)
+        Real(*x).serialize(s)
     }
 
     /// Reads what [`serialize`] wrote.
     pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
-        super::from_wire(super::Wire::deserialize(d)?)
+        Ok(Real::deserialize(d)?.0)
     }
 }
 
 /// `#[serde(with = "measures::map")]` for [`Measures`].
 pub mod map {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-    use std::collections::BTreeMap;
+    use super::{Deserializer, MapAccess, Measures, Real, Serializer, Visitor, fmt};
 
     /// Writes every value as [`super::real`] does.
-    pub fn serialize<S: Serializer>(m: &super::Measures, s: S) -> Result<S::Ok, S::Error> {
-        m.iter()
-            .map(|(k, v)| (k.clone(), super::to_wire(*v)))
-            .collect::<BTreeMap<_, _>>()
-            .serialize(s)
+    pub fn serialize<S: Serializer>(m: &Measures, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_map(m.iter().map(|(name, x)| (name, Real(*x))))
     }
 
     /// Reads what [`serialize`] wrote.
-    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<super::Measures, D::Error> {
-        BTreeMap::<String, super::Wire>::deserialize(d)?
-            .into_iter()
-            .map(|(k, v)| Ok((k, super::from_wire(v)?)))
-            .collect()
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Measures, D::Error> {
+        // One map at once: a map of `Real` would have to be copied, and a log has thousands of lines.
+        struct Map;
+        impl<'de> Visitor<'de> for Map {
+            type Value = Measures;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of measures")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Measures, A::Error> {
+                let mut measures = Measures::new();
+                while let Some((name, Real(x))) = map.next_entry()? {
+                    measures.insert(name, x);
+                }
+                Ok(measures)
+            }
+        }
+        d.deserialize_map(Map)
     }
 }
 
@@ -103,7 +134,17 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_is_no_number_is_refused() {
-        assert!(serde_json::from_str::<Holder>(r#"{"m":{"a":"fast"}}"#).is_err());
+    fn what_is_no_number_is_refused() {
+        for (value, part) in [
+            ("\"fast\"", "\"fast\" is not a number"),
+            ("true", "expected a number"),
+            ("{}", "expected a number"),
+        ] {
+            let text = format!("{{\"m\":{{\"a\":{value}}}}}");
+            let error = serde_json::from_str::<Holder>(&text).err().unwrap();
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        let whole: Holder = serde_json::from_str(r#"{"m":{"a":3,"b":-3}}"#).unwrap();
+        assert_eq!((whole.m["a"], whole.m["b"]), (3.0, -3.0));
     }
 }

@@ -4,7 +4,7 @@
 //! an evaluation at step 0 precedes training.
 
 use crate::error::RecordError;
-pub use crate::files::{read_versioned, write_atomic, write_json};
+pub use crate::files::{Versioned, read_versioned, write_atomic, write_json};
 use crate::measures::{self, Measures};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -493,10 +493,18 @@ fn first_version() -> u32 {
     1
 }
 
+impl Versioned for TrialRecord {
+    const FORMAT: &'static str = TRIAL_FORMAT;
+
+    fn format(&self) -> &str {
+        &self.format
+    }
+}
+
 impl TrialRecord {
     /// Reads a `trial.json`. Errors name the file; an unknown `format` is refused by name.
     pub fn read(path: &Path) -> Result<Self, RecordError> {
-        read_versioned(path, TRIAL_FORMAT)
+        read_versioned(path)
     }
 
     /// Writes `trial.json` whole or not at all (temporary file, sync, rename).
@@ -505,10 +513,18 @@ impl TrialRecord {
     }
 }
 
+impl Versioned for RunRecord {
+    const FORMAT: &'static str = RUN_FORMAT;
+
+    fn format(&self) -> &str {
+        &self.format
+    }
+}
+
 impl RunRecord {
     /// Reads a `run.json`. Errors name the file; an unknown `format` is refused by name.
     pub fn read(path: &Path) -> Result<Self, RecordError> {
-        read_versioned(path, RUN_FORMAT)
+        read_versioned(path)
     }
 
     /// Writes `run.json` whole or not at all.

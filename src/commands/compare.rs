@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::verdict::{self, Limits, Telling};
 use std::path::PathBuf;
 use velodrome_results::compare::{CompareOptions, compare};
+use velodrome_results::trace::Trace;
 
 /// Compare two runs of one suite, before and after a change
 ///
@@ -45,7 +46,7 @@ pub(crate) fn execute(arguments: Arguments, console: &mut Console) -> Result<Exi
         allow_mixed: arguments.allow_mixed,
         ..arguments.limits.options()
     };
-    let runs = read_runs(&[arguments.base, arguments.candidate])?;
+    let runs = read_runs::<Trace>(&[arguments.base, arguments.candidate])?;
     let [base, candidate] = runs.as_slice() else {
         return Err(Failure::Internal(
             "two paths gave other than two runs".into(),

@@ -23,8 +23,8 @@ pub(crate) mod verify;
 use crate::failure::Failure;
 use clap::ValueEnum;
 use std::path::PathBuf;
-use velodrome_results::archive;
-use velodrome_results::run::Run;
+use velodrome_results::run::{Run, read_all};
+use velodrome_results::trace::Evaluation;
 
 /// The form of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -35,23 +35,17 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Reads runs: folders, or archives that `velodrome export --records` wrote. Says what to do where
-/// one is neither.
-pub(crate) fn read_runs(paths: &[PathBuf]) -> Result<Vec<Run>, Failure> {
-    let mut runs = Vec::new();
+/// Reads runs: folders, or archives that `velodrome export --records` wrote; evaluations in full or as
+/// their traces. Says what to do where one is neither.
+pub(crate) fn read_runs<E: Evaluation>(paths: &[PathBuf]) -> Result<Vec<Run<E>>, Failure> {
     for path in paths {
-        if path.is_file() {
-            runs.push(archive::read(path)?);
-            continue;
-        }
-        if !path.join("run.json").exists() {
+        if !path.is_file() && !path.join("run.json").exists() {
             return Err(Failure::Usage(format!(
                 "{} is not a run folder: it has no run.json; give a folder that `velodrome run` \
                  wrote, or a file that `velodrome export --records` wrote",
                 path.display()
             )));
         }
-        runs.push(Run::read(path)?);
     }
-    Ok(runs)
+    Ok(read_all(paths)?)
 }

@@ -2,9 +2,11 @@
 
 use super::AssembleError;
 use super::collect::Collected;
-use crate::record::{Fingerprint, Status, TrialRecord};
+use crate::record::{Direction, Fingerprint, Status, TrialRecord};
 use crate::run::{Run, Trial};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt::{self, Display};
 
 /// The rules that all runs share.
 #[derive(Debug, Clone)]
@@ -65,7 +67,8 @@ pub(super) fn differences(collected: &Collected<'_>) -> Vec<String> {
     for trial in raced(collected) {
         let workload = trial.record.workload.as_str();
         let first = *first_of.entry(workload).or_insert(trial);
-        for (field, a, b) in setting_fields(&first.record, &trial.record) {
+        let fields = setting_fields(&first.record).into_iter();
+        for ((field, a), (_, b)) in fields.zip(setting_fields(&trial.record)) {
             if a != b && !reported.contains(&(workload, field)) {
                 reported.push((workload, field));
                 found.push(format!(
@@ -90,13 +93,13 @@ fn machines(collected: &Collected<'_>) -> Vec<String> {
         return Vec::new();
     };
     let mut found = Vec::new();
-    let mut reported: Vec<String> = Vec::new();
+    let mut reported: Vec<&str> = Vec::new();
     for trial in raced(collected) {
         let (a, b) = (&first.record.fingerprint, &trial.record.fingerprint);
         let fields = machine_fields(a).into_iter().zip(machine_fields(b));
         for ((field, a), (_, b)) in fields {
             if a != b && !reported.contains(&field) {
-                found.push(sentence(&field, (&a, first), (&b, trial)));
+                found.push(sentence(field, (&a, first), (&b, trial)));
                 reported.push(field);
             }
         }
@@ -104,73 +107,104 @@ fn machines(collected: &Collected<'_>) -> Vec<String> {
             a.memory_bytes.min(b.memory_bytes) as f64,
             a.memory_bytes.max(b.memory_bytes) as f64,
         );
-        let memory = "fingerprint.memory_bytes".to_string();
+        let memory = "fingerprint.memory_bytes";
         if high > low * (1.0 + MEMORY_TOLERANCE) && !reported.contains(&memory) {
-            let (a, b) = (a.memory_bytes.to_string(), b.memory_bytes.to_string());
-            found.push(sentence(&memory, (&a, first), (&b, trial)));
+            let (a, b) = (a.memory_bytes.into(), b.memory_bytes.into());
+            found.push(sentence(memory, (&a, first), (&b, trial)));
             reported.push(memory);
         }
     }
     found
 }
 
-/// The parts of a fingerprint that must be equal, by name.
-pub(crate) fn machine_fields(f: &Fingerprint) -> Vec<(String, String)> {
-    let mut features = f.features.clone();
-    features.sort_unstable();
-    let none = || "none".to_string();
-    let mut fields = vec![
-        ("cpu", f.cpu.clone()),
-        ("cores", f.cores.to_string()),
-        ("device", f.device.clone()),
-        ("threads", f.threads.to_string()),
-        ("accelerator", f.accelerator.clone().unwrap_or_else(none)),
-        ("features", features.join(", ")),
-    ];
-    for name in ["velodrome", "burn"] {
-        let version = f.versions.get(name).cloned().unwrap_or_else(none);
-        fields.push((
-            if name == "burn" {
-                "versions.burn"
-            } else {
-                "versions.velodrome"
-            },
-            version,
-        ));
-    }
-    fields
-        .into_iter()
-        .map(|(field, value)| (format!("fingerprint.{field}"), value))
-        .collect()
+/// The value of a field: told only where it differs, which is seldom.
+#[derive(Debug)]
+pub(crate) enum Value<'a> {
+    Text(Cow<'a, str>),
+    Count(u64),
+    Real(f64),
 }
 
-/// The parts of a trial's settings that must be equal on one workload: name and both values.
-pub(crate) fn setting_fields(
-    a: &TrialRecord,
-    b: &TrialRecord,
-) -> [(&'static str, String, String); 11] {
-    let both = |field, get: &dyn Fn(&TrialRecord) -> String| (field, get(a), get(b));
+impl PartialEq for Value<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Value::Text(a), Value::Text(b)) => a == b,
+            (Value::Count(a), Value::Count(b)) => a == b,
+            (Value::Real(a), Value::Real(b)) => a == b || (a.is_nan() && b.is_nan()),
+            _ => false,
+        }
+    }
+}
+
+impl Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Text(text) => f.write_str(text),
+            Value::Count(n) => n.fmt(f),
+            Value::Real(x) => x.fmt(f),
+        }
+    }
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(text: &'a str) -> Self {
+        Value::Text(text.into())
+    }
+}
+
+impl From<u64> for Value<'_> {
+    fn from(n: u64) -> Self {
+        Value::Count(n)
+    }
+}
+
+/// The parts of a fingerprint that must be equal, by name.
+pub(crate) fn machine_fields<'a>(f: &'a Fingerprint) -> [(&'static str, Value<'a>); 8] {
+    let mut features: Vec<&str> = f.features.iter().map(String::as_str).collect();
+    features.sort_unstable();
+    let or_none = |text: Option<&'a String>| text.map_or("none", String::as_str);
+    let version = |name| or_none(f.versions.get(name)).into();
     [
-        both("base", &|r| r.base.clone()),
-        both("workload_version", &|r| r.workload_version.to_string()),
-        both("target.metric", &|r| r.target.metric.clone()),
-        both("target.direction", &|r| {
-            format!("{:?}", r.target.direction).to_lowercase()
-        }),
-        both("target.validation", &|r| r.target.validation.to_string()),
-        both("target.test", &|r| r.target.test.to_string()),
-        both("budget.work", &|r| r.budget.work.to_string()),
-        both("budget.seconds", &|r| r.budget.seconds.to_string()),
-        both("step_hint", &|r| match r.step_hint {
-            Some(steps) => steps.to_string(),
-            None => "the workload's".into(),
-        }),
-        both("eval_every_work", &|r| r.eval_every_work.to_string()),
-        both("eval_every_seconds", &|r| r.eval_every_seconds.to_string()),
+        ("fingerprint.cpu", f.cpu.as_str().into()),
+        ("fingerprint.cores", (f.cores as u64).into()),
+        ("fingerprint.device", f.device.as_str().into()),
+        ("fingerprint.threads", (f.threads as u64).into()),
+        (
+            "fingerprint.accelerator",
+            or_none(f.accelerator.as_ref()).into(),
+        ),
+        (
+            "fingerprint.features",
+            Value::Text(features.join(", ").into()),
+        ),
+        ("fingerprint.versions.velodrome", version("velodrome")),
+        ("fingerprint.versions.burn", version("burn")),
     ]
 }
 
-fn sentence(field: &str, a: (&str, &Trial), b: (&str, &Trial)) -> String {
+/// The parts of a trial's settings that must be equal on one workload, by name.
+pub(crate) fn setting_fields(r: &TrialRecord) -> [(&'static str, Value<'_>); 11] {
+    let direction = match r.target.direction {
+        Direction::Minimize => "minimize",
+        Direction::Maximize => "maximize",
+    };
+    let step_hint = r.step_hint.map_or("the workload's".into(), Value::Count);
+    [
+        ("base", r.base.as_str().into()),
+        ("workload_version", u64::from(r.workload_version).into()),
+        ("target.metric", r.target.metric.as_str().into()),
+        ("target.direction", direction.into()),
+        ("target.validation", Value::Real(r.target.validation)),
+        ("target.test", Value::Real(r.target.test)),
+        ("budget.work", r.budget.work.into()),
+        ("budget.seconds", Value::Real(r.budget.seconds)),
+        ("step_hint", step_hint),
+        ("eval_every_work", r.eval_every_work.into()),
+        ("eval_every_seconds", Value::Real(r.eval_every_seconds)),
+    ]
+}
+
+fn sentence(field: &str, a: (&Value<'_>, &Trial), b: (&Value<'_>, &Trial)) -> String {
     let file = |t: &Trial| t.path.join("trial.json").display().to_string();
     format!(
         "field `{field}` is \"{}\" in {}, but \"{}\" in {}",

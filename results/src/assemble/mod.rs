@@ -9,7 +9,7 @@ mod cells;
 mod checks;
 mod collect;
 
-pub(crate) use checks::{machine_fields, setting_fields};
+pub(crate) use checks::{Value, machine_fields, setting_fields};
 
 use crate::board::{Board, BoardRow, BoardWorkload};
 use crate::bootstrap::{self, BootstrapOptions};

@@ -1,11 +1,10 @@
 //! What is claimed of a row: a sample for each measure, and what no test need decide.
 
-use super::pairs::{Group, Note};
+use super::pairs::{Group, Note, Pair};
+use super::ride::Ride;
 use super::stats::Sample;
 use super::{Answer, CompareOptions, Question, Row, Verdict};
-use crate::measures::Measures;
-use crate::record::{Direction, EvalRecord, Status};
-use crate::run::Trial;
+use crate::record::{Direction, Status};
 
 /// Something to be tested: a sample of logarithms of candidate over base, and what counts.
 pub(super) struct Claim {
@@ -35,7 +34,7 @@ pub(super) struct Case {
 const STEPS: &str = "steps to target";
 
 /// A failure that chance has no part in. Where seeds differ, divergence may be bad luck.
-fn is_defect(trial: &Trial) -> bool {
+fn is_defect(trial: &Ride<'_>) -> bool {
     let status = trial.record.status;
     status.is_failure() && status != Status::Diverged
 }
@@ -45,7 +44,7 @@ struct Sorted<'a> {
     /// Those whose measures count.
     sound: Group<'a>,
     /// Failures of the candidate alone.
-    broken: Vec<&'a Trial>,
+    broken: Vec<Ride<'a>>,
     /// Pairs that failed alike on both sides.
     alike: usize,
 }
@@ -102,8 +101,7 @@ pub(super) fn case(
         broken,
         alike,
     } = sort(group, notes);
-    let changed =
-        (!sound.pairs.is_empty()).then(|| sound.pairs.iter().any(|(a, b)| !identical(a, b)));
+    let changed = (!sound.pairs.is_empty()).then(|| sound.pairs.iter().any(|(a, b)| !a.is_like(b)));
     let nothing = || Claim {
         measure: STEPS,
         sample: Sample::Paired(Vec::new()),
@@ -132,12 +130,12 @@ pub(super) fn case(
         let reason = "every trial failed in the same way".into();
         learning.get_or_insert_with(nothing).settled = Some((Verdict::Same, reason));
     }
-    let step = |t: &Trial| Some(t.record.outcome.step_times.mean).filter(|s| *s > 0.0);
+    let step = |t: &Ride<'_>| Some(t.record.outcome.step_times.mean).filter(|s| *s > 0.0);
     let mut speed = claim(&sound, "seconds per step", &step, options.speed, drift);
     if let Some(claim) = &mut speed {
         claim.same = options.speed.max(options.drift).ln_1p();
     }
-    let peak = |t: &Trial| t.record.outcome.peak_memory_bytes.map(|b| b as f64);
+    let peak = |t: &Ride<'_>| t.record.outcome.peak_memory_bytes.map(|b| b as f64);
     let state = state(&sound, options);
     Case {
         row: Row {
@@ -154,49 +152,20 @@ pub(super) fn case(
     }
 }
 
-/// Whether two trials went the same way: everything but times.
-fn identical(a: &Trial, b: &Trial) -> bool {
-    // To the bit, so that NaN equals itself.
-    let bits = |m: &Measures| -> Vec<(String, u64)> {
-        m.iter().map(|(k, v)| (k.clone(), v.to_bits())).collect()
-    };
-    let same = |a: &Measures, b: &Measures| a == b || bits(a) == bits(b);
-    let alike = |(x, y): (&EvalRecord, &EvalRecord)| {
-        // A field that is added must be thought of here.
-        let EvalRecord {
-            n,
-            step,
-            work,
-            clock: _,
-            wall: _,
-            train,
-            validation,
-            test,
-        } = x;
-        (*n, *step, *work) == (y.n, y.step, y.work)
-            && same(train, &y.train)
-            && same(validation, &y.validation)
-            && same(test, &y.test)
-    };
-    a.record.status == b.record.status
-        && a.evals.len() == b.evals.len()
-        && a.evals.iter().zip(&b.evals).all(alike)
-}
-
 /// The sample of logarithms of `value`; `None` where no trial has one.
 fn claim(
     group: &Group<'_>,
     measure: &'static str,
-    value: &dyn Fn(&Trial) -> Option<f64>,
+    value: &dyn Fn(&Ride<'_>) -> Option<f64>,
     threshold: f64,
     drift: f64,
 ) -> Option<Claim> {
-    let logs = |trials: &[&Trial]| -> Vec<f64> {
+    let logs = |trials: &[Ride<'_>]| -> Vec<f64> {
         trials.iter().filter_map(|t| Some(value(t)?.ln())).collect()
     };
     let sample = if group.apart.1.is_empty() {
         let pairs = group.pairs.iter();
-        let difference = |(a, b): &(&Trial, &Trial)| Some((value(b)? / value(a)?).ln());
+        let difference = |(a, b): &Pair<'_>| Some((value(b)? / value(a)?).ln());
         Sample::Paired(pairs.filter_map(difference).collect())
     } else {
         Sample::Apart(logs(&group.apart.0), logs(&group.apart.1))
@@ -218,9 +187,9 @@ fn learning(group: &Group<'_>, options: &CompareOptions) -> Option<Claim> {
     let reached = group
         .trials()
         .any(|t| t.record.outcome.steps_to_target.is_some());
-    let most = group.trials().map(budget_steps).fold(0.0, f64::max);
+    let most = group.trials().map(|t| budget_steps(&t)).fold(0.0, f64::max);
     let mut found = if reached {
-        let steps = |t: &Trial| {
+        let steps = |t: &Ride<'_>| {
             let steps = match t.record.outcome.steps_to_target {
                 Some(steps) => steps as f64,
                 // It broke off, so that its own count says nothing.
@@ -232,7 +201,7 @@ fn learning(group: &Group<'_>, options: &CompareOptions) -> Option<Claim> {
         claim(group, STEPS, &steps, options.learning, 0.0)
     } else {
         // The larger the worse.
-        let metric = |t: &Trial| {
+        let metric = |t: &Ride<'_>| {
             let best = t.record.outcome.best_validation?;
             let worse = match t.record.target.direction {
                 Direction::Minimize => best,
@@ -244,7 +213,7 @@ fn learning(group: &Group<'_>, options: &CompareOptions) -> Option<Claim> {
         claim(group, measure, &metric, options.learning, 0.0)
     };
     if let Some(claim) = &mut found {
-        // Equal numbers of steps are not yet equal trials; `identical` decides.
+        // Equal numbers of steps are not yet equal trials; `Ride::is_like` decides.
         claim.settled = None;
     }
     found
@@ -252,7 +221,7 @@ fn learning(group: &Group<'_>, options: &CompareOptions) -> Option<Claim> {
 
 /// The steps of a trial that missed its target, as many as its whole budget of work has: a trial that
 /// ran out of seconds must not look as if it had needed fewer.
-fn budget_steps(trial: &Trial) -> f64 {
+fn budget_steps(trial: &Ride<'_>) -> f64 {
     let counters = trial.record.outcome.counters;
     let share = trial.record.budget.work as f64 / counters.work.max(1) as f64;
     counters.steps as f64 * share.max(1.0)
@@ -260,15 +229,15 @@ fn budget_steps(trial: &Trial) -> f64 {
 
 /// Bytes of state do not depend on chance.
 fn state(group: &Group<'_>, options: &CompareOptions) -> Option<Answer> {
-    let bytes = |t: &Trial| t.record.outcome.state_bytes as f64;
-    let most = |trials: &[&Trial]| trials.iter().map(|t| bytes(t)).fold(0.0, f64::max);
+    let bytes = |t: &Ride<'_>| t.record.outcome.state_bytes as f64;
+    let most = |trials: &[Ride<'_>]| trials.iter().map(|t| bytes(t)).fold(0.0, f64::max);
     let (runs, before, after) = if group.apart.1.is_empty() {
-        let by = |a: &&(&Trial, &Trial), b: &&(&Trial, &Trial)| {
-            let grown = |p: &(&Trial, &Trial)| (bytes(p.1) + 1.0) / (bytes(p.0) + 1.0);
+        let by = |a: &&Pair<'_>, b: &&Pair<'_>| {
+            let grown = |p: &Pair<'_>| (bytes(&p.1) + 1.0) / (bytes(&p.0) + 1.0);
             grown(a).total_cmp(&grown(b))
         };
         let worst = group.pairs.iter().max_by(by)?;
-        (group.pairs.len(), bytes(worst.0), bytes(worst.1))
+        (group.pairs.len(), bytes(&worst.0), bytes(&worst.1))
     } else {
         let (a, b) = (&group.apart.0, &group.apart.1);
         (a.len().min(b.len()), most(a), most(b))

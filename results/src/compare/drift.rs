@@ -1,8 +1,11 @@
 //! How far the machine wandered while the runs were raced.
 
 use super::pairs::Group;
+use super::ride::Ride;
 use super::stats::median;
-use crate::run::{Run, Trial};
+use crate::record::TrialRecord;
+use crate::run::Run;
+use crate::trace::Evaluation;
 use std::collections::HashMap;
 
 /// Parts of a run, in racing order, whose step times are held against each other.
@@ -20,10 +23,14 @@ type Series = Vec<(usize, usize, f64)>;
 /// where there are too few trials to tell.
 ///
 /// Pairs are looked at by their ratio, so that it does not matter which run wandered.
-pub(super) fn wander(base: &Run, candidate: &Run, groups: &[Group<'_>]) -> f64 {
+pub(super) fn wander<E: Evaluation>(
+    base: &Run<E>,
+    candidate: &Run<E>,
+    groups: &[Group<'_>],
+) -> f64 {
     let (first, second) = (places(base), places(candidate));
     let place =
-        |places: &HashMap<&str, usize>, t: &Trial| places.get(t.record.id.as_str()).copied();
+        |places: &HashMap<&str, usize>, t: &Ride<'_>| places.get(t.record.id.as_str()).copied();
     let (mut pairs, mut before, mut after) = (Series::new(), Series::new(), Series::new());
     for (row, group) in groups.iter().enumerate() {
         for (a, b) in &group.pairs {
@@ -46,19 +53,19 @@ pub(super) fn wander(base: &Run, candidate: &Run, groups: &[Group<'_>]) -> f64 {
     ranges.into_iter().fold(0.0, f64::max).exp_m1()
 }
 
-fn step(trial: &Trial) -> Option<f64> {
+fn step(trial: &Ride<'_>) -> Option<f64> {
     let mean = trial.record.outcome.step_times.mean;
     (mean > 0.0).then(|| mean.ln())
 }
 
 /// The place of each trial in racing order: by its start where all have one, else as planned.
-fn places(run: &Run) -> HashMap<&str, usize> {
-    let mut trials: Vec<&Trial> = run.trials.iter().collect();
-    if trials.iter().all(|t| t.record.started.is_some()) {
-        let start = |t: &&Trial| t.record.started.unwrap_or_default();
-        trials.sort_by(|a, b| start(a).total_cmp(&start(b)));
+fn places<E: Evaluation>(run: &Run<E>) -> HashMap<&str, usize> {
+    let mut records: Vec<&TrialRecord> = run.trials.iter().map(|t| &t.record).collect();
+    if records.iter().all(|r| r.started.is_some()) {
+        let start = |r: &&TrialRecord| r.started.unwrap_or_default();
+        records.sort_by(|a, b| start(a).total_cmp(&start(b)));
     }
-    let ids = trials.into_iter().map(|t| t.record.id.as_str());
+    let ids = records.into_iter().map(|r| r.id.as_str());
     ids.enumerate().map(|(place, id)| (id, place)).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use super::claims::{Case, Claim, case, pooled};
 use super::pairs::Paired;
-use super::stats::{holm, p_worse};
+use super::stats::{Cuts, holm, p_worse};
 use super::{Answer, CompareOptions, Comparison, Question, Row, Verdict};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -120,18 +120,14 @@ fn answers(claims: &[&Claim], level: f64, options: &CompareOptions) -> Vec<Answe
         .iter()
         .map(|claim| claim.settled.is_none().then(|| p.next()).flatten())
         .collect();
+    let cuts = Cuts::new(claims.iter().map(|c| &c.sample), options.confidence);
     let both = claims.par_iter().zip(tested);
-    both.map(|(claim, tested)| answer(claim, tested, level, options))
+    both.map(|(claim, tested)| answer(claim, tested, level, &cuts))
         .collect()
 }
 
-fn answer(
-    claim: &Claim,
-    tested: Option<(f64, f64)>,
-    level: f64,
-    options: &CompareOptions,
-) -> Answer {
-    let (estimate, interval) = claim.sample.shift(options.confidence);
+fn answer(claim: &Claim, tested: Option<(f64, f64)>, level: f64, cuts: &Cuts) -> Answer {
+    let (estimate, interval) = claim.sample.shift_within(cuts);
     let edge = claim.threshold.max(claim.drift);
     let (verdict, reason) = match (&claim.settled, estimate) {
         (Some((verdict, reason)), _) => (*verdict, reason.clone()),

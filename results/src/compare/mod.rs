@@ -16,6 +16,7 @@ mod judge;
 mod junit;
 mod looks;
 mod pairs;
+mod ride;
 pub mod simulate;
 pub mod stats;
 
@@ -24,6 +25,7 @@ pub use looks::Looks;
 pub use pairs::{CompareError, Note};
 
 use crate::run::Run;
+use crate::trace::Evaluation;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -291,14 +293,14 @@ impl Comparison {
     }
 }
 
-/// Compares two runs.
+/// Compares two runs; of the evaluations it needs the traces alone (`Run::<Trace>::read_as`).
 ///
 /// # Errors
 /// [`CompareError`] where the runs cannot be compared: a setting out of range, damaged trials, other
 /// workloads' settings, other machines (unless allowed), the same seeds twice, or nothing in common.
-pub fn compare(
-    base: &Run,
-    candidate: &Run,
+pub fn compare<E: Evaluation>(
+    base: &Run<E>,
+    candidate: &Run<E>,
     options: &CompareOptions,
 ) -> Result<Comparison, CompareError> {
     options.check()?;

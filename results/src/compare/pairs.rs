@@ -2,11 +2,14 @@
 
 use super::CompareOptions;
 use super::drift::wander;
-use crate::assemble::{machine_fields, setting_fields};
+use super::ride::{Ride, rides};
+use crate::assemble::{Value, machine_fields, setting_fields};
 use crate::record::{Status, TrialRecord};
-use crate::run::{Run, Trial};
+use crate::run::Run;
+use crate::trace::Evaluation;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 /// Why two runs cannot be compared.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -97,21 +100,24 @@ impl Note {
     }
 }
 
+/// Base and candidate with the same seeds.
+pub(super) type Pair<'a> = (Ride<'a>, Ride<'a>);
+
 /// The trials of one workload, submission and point.
 #[derive(Clone)]
 pub(super) struct Group<'a> {
     pub workload: String,
     pub submission: String,
     pub point: BTreeMap<String, f64>,
-    /// Base and candidate with the same seeds.
-    pub pairs: Vec<(&'a Trial, &'a Trial)>,
+    /// Trials whose seeds both sides share.
+    pub pairs: Vec<Pair<'a>>,
     /// All finished trials of the two sides, where no seeds are shared.
-    pub apart: (Vec<&'a Trial>, Vec<&'a Trial>),
+    pub apart: (Vec<Ride<'a>>, Vec<Ride<'a>>),
 }
 
 impl<'a> Group<'a> {
     /// All trials of both sides.
-    pub fn trials(&self) -> impl Iterator<Item = &'a Trial> {
+    pub fn trials(&self) -> impl Iterator<Item = Ride<'a>> {
         let paired = self.pairs.iter().flat_map(|(a, b)| [*a, *b]);
         let apart = self.apart.0.iter().chain(&self.apart.1);
         paired.chain(apart.copied())
@@ -130,28 +136,28 @@ pub(super) struct Paired<'a> {
 }
 
 /// Workload, submission and point; the numbers of a point by their bits.
-type Key = (String, String, Vec<(String, u64)>);
+type Key<'a> = (&'a str, &'a str, Vec<(&'a str, u64)>);
 /// Seeds of data, model and algorithm.
 type SeedKey = [u64; 3];
 /// The trials that count, by row and seeds.
-type Rows<'a> = BTreeMap<Key, BTreeMap<SeedKey, &'a Trial>>;
+type Rows<'a> = BTreeMap<Key<'a>, BTreeMap<SeedKey, Ride<'a>>>;
 
-fn key(record: &TrialRecord) -> Key {
-    let point = record.point.iter().map(|(k, v)| (k.clone(), v.to_bits()));
-    (
-        record.workload.clone(),
-        record.submission.clone(),
-        point.collect(),
-    )
+fn key(record: &TrialRecord) -> Key<'_> {
+    let point = record.point.iter().map(|(k, v)| (k.as_str(), v.to_bits()));
+    (&record.workload, &record.submission, point.collect())
 }
 
-fn seeds(trial: &Trial) -> SeedKey {
-    let seeds = trial.record.seeds;
+fn seeds(record: &TrialRecord) -> SeedKey {
+    let seeds = record.seeds;
     [seeds.data, seeds.model, seeds.algorithm]
 }
 
 /// The trials that count, by row.
-fn rows<'a>(run: &'a Run, side: &str, notes: &mut Vec<Note>) -> Result<Rows<'a>, CompareError> {
+fn rows<'a, E: Evaluation>(
+    run: &'a Run<E>,
+    side: &str,
+    notes: &mut Vec<Note>,
+) -> Result<Rows<'a>, CompareError> {
     if let Some((_, first)) = run.damaged.first() {
         return Err(CompareError::Damaged {
             count: run.damaged.len(),
@@ -169,7 +175,7 @@ fn rows<'a>(run: &'a Run, side: &str, notes: &mut Vec<Note>) -> Result<Rows<'a>,
         ));
     }
     let mut rows = Rows::new();
-    for trial in &run.trials {
+    for trial in rides(run) {
         match trial.record.status {
             Status::Skipped => continue,
             Status::Running => {
@@ -180,8 +186,8 @@ fn rows<'a>(run: &'a Run, side: &str, notes: &mut Vec<Note>) -> Result<Rows<'a>,
             }
             _ => {}
         }
-        let row = rows.entry(key(&trial.record)).or_default();
-        if let Some(twin) = row.insert(seeds(trial), trial) {
+        let row = rows.entry(key(trial.record)).or_default();
+        if let Some(twin) = row.insert(seeds(trial.record), trial) {
             return Err(CompareError::Duplicate {
                 run: run.path.display().to_string(),
                 first: twin.record.id.clone(),
@@ -192,46 +198,45 @@ fn rows<'a>(run: &'a Run, side: &str, notes: &mut Vec<Note>) -> Result<Rows<'a>,
     Ok(rows)
 }
 
-fn file(trial: &Trial) -> String {
-    trial.path.join("trial.json").display().to_string()
+fn stands_in(value: impl Display, trial: &Ride<'_>) -> String {
+    format!("{value} in {}", trial.file().display())
 }
 
 /// The same rules on both sides?
-fn check_settings(base: &Trial, candidate: &Trial) -> Result<(), CompareError> {
-    let (a, b) = (&base.record, &candidate.record);
-    let mut fields: Vec<(String, String, String)> = setting_fields(a, b)
-        .into_iter()
-        .map(|(field, a, b)| (field.to_string(), a, b))
-        .collect();
+fn check_settings(base: &Ride<'_>, candidate: &Ride<'_>) -> Result<(), CompareError> {
+    let (a, b) = (base.record, candidate.record);
+    let fields = setting_fields(a).into_iter().zip(setting_fields(b));
+    let mut others = fields.filter(|(a, b)| a != b);
+    let other = others.next().map(|((field, a), (_, b))| (field, a, b));
     // A model of another size is another workload, whatever its name.
-    let size = |r: &TrialRecord| r.outcome.parameters.to_string();
-    if a.outcome.parameters > 0 && b.outcome.parameters > 0 {
-        fields.push(("outcome.parameters".into(), size(a), size(b)));
-    }
-    match fields.into_iter().find(|(_, a, b)| a != b) {
+    let (size, other_size) = (a.outcome.parameters, b.outcome.parameters);
+    let resized = size > 0 && other_size > 0 && size != other_size;
+    let resized = resized.then_some(("outcome.parameters", size.into(), other_size.into()));
+    match other.or(resized) {
         Some((field, in_base, in_candidate)) => Err(CompareError::Settings {
             workload: a.workload.clone(),
-            field,
-            base: format!("{in_base} in {}", file(base)),
-            candidate: format!("{in_candidate} in {}", file(candidate)),
+            field: field.into(),
+            base: stands_in(in_base, base),
+            candidate: stands_in(in_candidate, candidate),
         }),
         None => Ok(()),
     }
 }
 
 /// The first field in which the machines differ; versions of the programs may.
-fn other_machine(base: &Trial, candidate: &Trial) -> Option<(String, String, String)> {
-    let fields = |t: &Trial| machine_fields(&t.record.fingerprint);
-    let pairs = fields(base).into_iter().zip(fields(candidate));
-    pairs
-        .filter(|((field, _), _)| !field.contains("versions"))
-        .find(|((_, a), (_, b))| a != b)
-        .map(|((field, a), (_, b))| (field, a, b))
+fn other_machine<'a>(
+    base: &Ride<'a>,
+    candidate: &Ride<'a>,
+) -> Option<(&'static str, Value<'a>, Value<'a>)> {
+    let fields = |t: &Ride<'a>| machine_fields(&t.record.fingerprint);
+    let mut pairs = fields(base).into_iter().zip(fields(candidate));
+    let other = pairs.find(|((field, a), (_, b))| a != b && !field.contains("versions"));
+    other.map(|((field, a), (_, b))| (field, a, b))
 }
 
-pub(super) fn pair<'a>(
-    base: &'a Run,
-    candidate: &'a Run,
+pub(super) fn pair<'a, E: Evaluation>(
+    base: &'a Run<E>,
+    candidate: &'a Run<E>,
     options: &CompareOptions,
 ) -> Result<Paired<'a>, CompareError> {
     let mut notes = Vec::new();
@@ -239,7 +244,7 @@ pub(super) fn pair<'a>(
     let mut of_candidate = rows(candidate, "candidate", &mut notes)?;
     let mut groups = Vec::new();
     let (mut missing_rows, mut same_machine) = (0, true);
-    let name = |(workload, submission, point): &Key| {
+    let name = |(workload, submission, point): &Key<'_>| {
         let point = point
             .iter()
             .map(|(k, v)| format!("{k} {}", f64::from_bits(*v)));
@@ -262,9 +267,9 @@ pub(super) fn pair<'a>(
             };
             if !options.allow_mixed {
                 return Err(CompareError::Machine {
-                    field,
-                    base: format!("{a} in {}", file(first)),
-                    candidate: format!("{b} in {}", file(other)),
+                    field: field.into(),
+                    base: stands_in(a, first),
+                    candidate: stands_in(b, other),
                 });
             }
             if same_machine {
@@ -273,7 +278,7 @@ pub(super) fn pair<'a>(
                 notes.push(Note::new("other_machine", message));
             }
         }
-        let partner = |(s, t): (&SeedKey, &&'a Trial)| Some((*t, *theirs.get(s)?));
+        let partner = |(s, t): (&SeedKey, &Ride<'a>)| Some((*t, *theirs.get(s)?));
         let pairs: Vec<_> = ours.iter().filter_map(partner).collect();
         let single = ours.len() + theirs.len() - 2 * pairs.len();
         let row = name(&key);
@@ -286,11 +291,11 @@ pub(super) fn pair<'a>(
             notes.push(Note::new("missing_pair", message));
         }
         groups.push(Group {
-            workload: key.0,
-            submission: key.1,
+            workload: key.0.into(),
+            submission: key.1.into(),
             point: first.record.point.clone(),
             apart: if pairs.is_empty() {
-                let side = |row: BTreeMap<SeedKey, &'a Trial>| row.into_values().collect();
+                let side = |row: BTreeMap<SeedKey, Ride<'a>>| row.into_values().collect();
                 (side(ours), side(theirs))
             } else {
                 Default::default()

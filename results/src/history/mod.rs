@@ -10,7 +10,7 @@ mod table;
 pub use change::{Change, changes};
 pub use table::read;
 
-use crate::assemble::{machine_fields, setting_fields};
+use crate::assemble::{Value, machine_fields, setting_fields};
 use crate::compare::Verdict;
 use crate::compare::stats::median;
 use crate::error::RecordError;
@@ -195,9 +195,9 @@ fn medians(records: &[&TrialRecord]) -> BTreeMap<String, f64> {
 fn conditions(record: &TrialRecord) -> BTreeMap<String, String> {
     let machine = machine_fields(&record.fingerprint).into_iter();
     let machine = machine.filter(|(field, _)| !field.contains("versions"));
-    let rules = setting_fields(record, record).into_iter();
-    let rules = rules.map(|(field, value, _)| (field.to_string(), value));
-    machine.chain(rules).collect()
+    let fields = machine.chain(setting_fields(record));
+    let words = |(field, value): (&str, Value<'_>)| (field.to_string(), value.to_string());
+    fields.map(words).collect()
 }
 
 /// A short name for the content of a run.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use velodrome_harness::race::fingerprint::sha256_of;
 use velodrome_results::TrialRecord;
 use velodrome_results::run::{Run, trial_dir};
+use velodrome_results::trace::Trace;
 
 /// What a program would race.
 #[derive(Debug, Deserialize)]
@@ -184,8 +185,8 @@ impl Side {
     }
 
     /// What it has raced.
-    pub(super) fn read(&self) -> Result<Run, Failure> {
-        let mut run = Run::read(&self.folder)?;
+    pub(super) fn read(&self) -> Result<Run<Trace>, Failure> {
+        let mut run = Run::read_as(&self.folder)?;
         run.path = PathBuf::from(self.name);
         Ok(run)
     }

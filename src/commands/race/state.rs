@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use velodrome_harness::race::RaceError;
 use velodrome_results::compare::Looks;
-use velodrome_results::record::{read_versioned, write_json};
+use velodrome_results::record::{Versioned, read_versioned, write_json};
 
 /// The `format` field of a `race.json` that this version reads and writes.
 const FORMAT: &str = "velodrome-race/1";
@@ -22,6 +22,14 @@ pub(super) struct State {
     pub seconds: f64,
     /// The looks so far.
     pub looks: Looks,
+}
+
+impl Versioned for State {
+    const FORMAT: &'static str = FORMAT;
+
+    fn format(&self) -> &str {
+        &self.format
+    }
 }
 
 fn file(folder: &Path) -> PathBuf {
@@ -42,7 +50,7 @@ impl State {
                 looks: Looks::new(most),
             });
         }
-        let state: Self = read_versioned(&path, FORMAT)?;
+        let state: Self = read_versioned(&path)?;
         if state.programs != programs {
             let difference = "it was raced by other programs, or with other options".into();
             return Err(Failure::Race(RaceError::OtherPlan {

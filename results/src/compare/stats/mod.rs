@@ -13,6 +13,7 @@ pub(crate) use ranks::middle_ranks;
 
 use normal::quantile;
 use ranks::{cut, rank_sum_shares, signed_rank_shares};
+use std::collections::BTreeMap;
 
 /// Most values of exact and sampled tests; above it the normal limit stands in for them.
 pub(crate) const LARGE: usize = 200;
@@ -60,52 +61,95 @@ impl Sample {
     /// belongs to the signed rank test of pairs (Wilcoxon 1945) or the rank sum test of two samples
     /// (Mann and Whitney 1947). Of large samples both belong to the mean.
     pub fn shift(&self, confidence: f64) -> (Option<f64>, Option<(f64, f64)>) {
+        self.shift_within(&Cuts::new([self], confidence))
+    }
+
+    /// [`Self::shift`] with the coverage, and the cut of its size, from `cuts`.
+    pub(crate) fn shift_within(&self, cuts: &Cuts) -> (Option<f64>, Option<(f64, f64)>) {
         let Some(values) = self.spread() else {
             return (None, None);
         };
         let n = values.len();
         let estimate = 0.5 * (values[(n - 1) / 2] + values[n / 2]);
-        let tail = 0.5 * (1.0 - confidence);
         let around = |error: f64| {
-            let reach = quantile(1.0 - tail) * error;
+            let reach = quantile(1.0 - cuts.tail) * error;
             Some((estimate - reach, estimate + reach))
         };
-        let shares = match self {
-            Sample::Paired(d) if d.len() > LARGE => {
-                return (Some(estimate), around(mean_and_error(d).1));
+        let interval = match self {
+            Sample::Paired(d) if self.is_large() => around(mean_and_error(d).1),
+            Sample::Apart(a, b) if self.is_large() => {
+                around(mean_and_error(a).1.hypot(mean_and_error(b).1))
             }
-            Sample::Apart(a, b) if a.len() + b.len() > LARGE => {
-                let error = mean_and_error(a).1.hypot(mean_and_error(b).1);
-                return (Some(estimate), around(error));
+            _ => {
+                let cut = cuts.of_size.get(&self.sizes()).copied().flatten();
+                cut.and_then(|cut| Some((*values.get(cut)?, *values.get(n - 1 - cut)?)))
             }
-            Sample::Paired(d) => signed_rank_shares(d.len()),
-            Sample::Apart(a, b) => rank_sum_shares(a.len(), b.len()),
         };
-        let ends = |cut: usize| Some((*values.get(cut)?, *values.get(n - 1 - cut)?));
-        (Some(estimate), cut(&shares, tail).and_then(ends))
+        (Some(estimate), interval)
+    }
+
+    /// Pairs, or values of both sides.
+    fn sizes(&self) -> (usize, Option<usize>) {
+        match self {
+            Sample::Paired(d) => (d.len(), None),
+            Sample::Apart(a, b) => (a.len(), Some(b.len())),
+        }
+    }
+
+    fn is_large(&self) -> bool {
+        let (n, m) = self.sizes();
+        n + m.unwrap_or(0) > LARGE
     }
 
     /// The sorted values whose median is the estimate; of large samples the mean alone.
     fn spread(&self) -> Option<Vec<f64>> {
-        let mut values: Vec<f64> = match self {
-            Sample::Paired(d) if d.len() > LARGE => vec![mean_and_error(d).0],
-            Sample::Paired(d) => {
-                let means = |(i, x): (usize, &f64)| -> Vec<f64> {
-                    d[i..].iter().map(|y| 0.5 * (x + y)).collect()
-                };
-                d.iter().enumerate().flat_map(means).collect()
+        let mut values = Vec::new();
+        match self {
+            Sample::Paired(d) if self.is_large() => values.push(mean_and_error(d).0),
+            Sample::Apart(a, b) if self.is_large() => {
+                values.push(mean_and_error(b).0 - mean_and_error(a).0);
             }
-            Sample::Apart(a, b) if a.len() + b.len() > LARGE => {
-                let (ma, mb) = (mean_and_error(a).0, mean_and_error(b).0);
-                vec![mb - ma]
+            Sample::Paired(d) => {
+                for (i, x) in d.iter().enumerate() {
+                    values.extend(d[i..].iter().map(|y| 0.5 * (x + y)));
+                }
             }
             Sample::Apart(a, b) => {
-                let differences = |y: &f64| -> Vec<f64> { a.iter().map(|x| y - x).collect() };
-                b.iter().flat_map(differences).collect()
+                for y in b {
+                    values.extend(a.iter().map(|x| y - x));
+                }
             }
-        };
+        }
         values.sort_unstable_by(f64::total_cmp);
         (!values.is_empty()).then_some(values)
+    }
+}
+
+/// How many of the sorted values lie beyond the interval at each end, by the sizes of samples: the same
+/// for a hundred rows of the same size, and slow to find.
+pub(crate) struct Cuts {
+    tail: f64,
+    of_size: BTreeMap<(usize, Option<usize>), Option<usize>>,
+}
+
+impl Cuts {
+    /// For intervals of `samples` with the coverage `confidence`.
+    pub fn new<'a>(samples: impl IntoIterator<Item = &'a Sample>, confidence: f64) -> Self {
+        let mut cuts = Self {
+            tail: 0.5 * (1.0 - confidence),
+            of_size: BTreeMap::new(),
+        };
+        for sample in samples.into_iter().filter(|s| !s.is_large()) {
+            let sizes = sample.sizes();
+            cuts.of_size.entry(sizes).or_insert_with(|| {
+                let shares = match sizes {
+                    (n, None) => signed_rank_shares(n),
+                    (n, Some(m)) => rank_sum_shares(n, m),
+                };
+                cut(&shares, cuts.tail)
+            });
+        }
+        cuts
     }
 }
 
