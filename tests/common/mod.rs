@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use velodrome::results::log;
 use velodrome::results::run::Run;
-use velodrome::results::{EvalRecord, TrialRecord};
+use velodrome::results::EvalRecord;
 
 /// The command.
 pub fn velodrome() -> Command {
