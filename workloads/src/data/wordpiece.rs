@@ -1,192 +1,122 @@
 //! WordPiece as BERT's uncased models have it, read from the `tokenizer.json` of Hugging Face's
 //! tokenizers.
 
-use regex::Regex;
-use serde::Deserialize;
-use std::collections::HashMap;
-use unicode_normalization::UnicodeNormalization;
+use tokenizers::models::ModelWrapper;
+use tokenizers::normalizers::NormalizerWrapper;
+use tokenizers::pre_tokenizers::PreTokenizerWrapper;
+use tokenizers::processors::PostProcessorWrapper;
+use tokenizers::processors::template::{Piece, Sequence};
+use tokenizers::{Model, Tokenizer};
 
 /// Cuts text into the pieces of a fixed vocabulary (Schuster and Nakajima 2012; Devlin et al. 2019,
-/// arXiv 1810.04805).
+/// arXiv 1810.04805), with Hugging Face's tokenizers.
 ///
 /// Control characters go, accents go, letters become small, white space and punctuation end a word, and
 /// each mark of punctuation and each Chinese character is one. A word is cut from the left into the
-/// longest pieces that the vocabulary has (behind the first with `##` before them); where that fails, and
-/// where it has more than 100 characters, the word is the unknown token. Special tokens that the text
-/// spells out are themselves.
-///
-/// The tokens are those of Hugging Face's tokenizers 0.23. That library knows the characters of an old
-/// Unicode, this one those of a newer one: marks, punctuation and format characters that came since may
-/// differ.
+/// longest pieces that the vocabulary has (behind the first with a prefix, `##` in BERT); where that
+/// fails, and where it is too long (in BERT, of more than 100 characters), the word is the unknown token.
+/// Special tokens that the text spells out are themselves.
 #[derive(Debug, Clone)]
 pub struct WordPiece {
-    /// Pieces that begin a word.
-    first: HashMap<String, i32>,
-    /// Pieces behind the first, without their prefix.
-    rest: HashMap<String, i32>,
-    /// Special tokens and their texts.
-    special: Vec<(String, i32)>,
-    unknown: i32,
+    tokenizer: Tokenizer,
+    vocabulary: usize,
     start: i32,
     end: i32,
-    longest_word: usize,
-    controls: Regex,
-    marks: Regex,
-    punctuation: Regex,
 }
 
-/// What is read of `tokenizer.json`.
-#[derive(Deserialize)]
-struct File {
-    #[serde(default)]
-    added_tokens: Vec<AddedToken>,
-    normalizer: Option<Normalizer>,
-    pre_tokenizer: Option<Kind>,
-    post_processor: Option<Kind>,
-    model: Model,
-}
-
-#[derive(Deserialize)]
-struct AddedToken {
-    id: i32,
-    content: String,
-    single_word: bool,
-    lstrip: bool,
-    rstrip: bool,
-    normalized: bool,
-}
-
-#[derive(Deserialize)]
-struct Kind {
-    r#type: String,
-    /// Of a template: what stands around one text.
-    #[serde(default)]
-    single: serde_json::Value,
-}
-
-#[derive(Deserialize)]
-struct Normalizer {
-    r#type: String,
-    clean_text: bool,
-    handle_chinese_chars: bool,
-    strip_accents: Option<bool>,
-    lowercase: bool,
-}
-
-#[derive(Deserialize)]
-struct Model {
-    r#type: String,
-    unk_token: String,
-    continuing_subword_prefix: String,
-    max_input_chars_per_word: usize,
-    vocab: HashMap<String, i32>,
-}
-
-impl File {
-    /// An error where the file asks for something else than is done here.
-    fn check(&self) -> Result<(), String> {
-        let kind = |part: &Option<Kind>| part.as_ref().map_or("none", |k| &k.r#type).to_string();
-        let plain = |n: &Normalizer| {
-            n.r#type == "BertNormalizer"
-                && n.clean_text
-                && n.handle_chinese_chars
-                && n.lowercase
-                && n.strip_accents != Some(false)
-        };
-        for (there, wanted) in [
-            (self.model.r#type == "WordPiece", "a WordPiece model"),
-            (
-                self.normalizer.as_ref().is_some_and(plain),
-                "a BertNormalizer that cleans, strips accents and lowers",
+/// An error where a file asks for something else than [`WordPiece`] does.
+fn check(tokenizer: &Tokenizer) -> Result<(), String> {
+    let added = tokenizer.get_added_vocabulary().get_added_tokens_decoder();
+    let mut added = added.values();
+    for (there, wanted) in [
+        (
+            matches!(tokenizer.get_model(), ModelWrapper::WordPiece(m)
+                if !m.continuing_subword_prefix.is_empty()),
+            "a WordPiece model with a prefix of pieces inside a word",
+        ),
+        (
+            matches!(tokenizer.get_normalizer(), Some(NormalizerWrapper::BertNormalizer(n))
+                if n.clean_text
+                    && n.handle_chinese_chars
+                    && n.lowercase
+                    && n.strip_accents != Some(false)),
+            "a BertNormalizer that cleans, strips accents and lowers",
+        ),
+        (
+            matches!(
+                tokenizer.get_pre_tokenizer(),
+                Some(PreTokenizerWrapper::BertPreTokenizer(_))
             ),
-            (
-                kind(&self.pre_tokenizer) == "BertPreTokenizer",
-                "a BertPreTokenizer",
-            ),
-            (
-                kind(&self.post_processor) == "TemplateProcessing",
-                "a TemplateProcessing behind the model",
-            ),
-            (
-                self.added_tokens
-                    .iter()
-                    .all(|t| !(t.single_word || t.lstrip || t.rstrip || t.normalized)),
-                "added tokens that are found in the raw text",
-            ),
-            (
-                !self.model.continuing_subword_prefix.is_empty(),
-                "a prefix of pieces inside a word",
-            ),
-        ] {
-            if !there {
-                return Err(format!("expected {wanted}"));
-            }
+            "a BertPreTokenizer",
+        ),
+        (
+            added.all(|t| {
+                !(t.single_word || t.lstrip || t.rstrip || t.normalized || t.content.contains(' '))
+            }),
+            "added tokens without spaces, found in the raw text",
+        ),
+    ] {
+        if !there {
+            return Err(format!("expected {wanted}"));
         }
-        Ok(())
     }
-
-    /// The tokens around one text.
-    fn frame(&self) -> Option<[&str; 2]> {
-        let single = self.post_processor.as_ref()?.single.as_array()?;
-        let [start, text, end] = <&[_; 3]>::try_from(single.as_slice()).ok()?;
-        text.get("Sequence")?;
-        let name = |part: &'_ serde_json::Value| -> Option<String> {
-            Some(part.get("SpecialToken")?.get("id")?.as_str()?.to_string())
-        };
-        let known = |name: String| self.added_tokens.iter().find(|t| t.content == name);
-        Some([&known(name(start)?)?.content, &known(name(end)?)?.content])
-    }
+    Ok(())
 }
 
-fn class(pattern: &str) -> Result<Regex, String> {
-    Regex::new(pattern).map_err(|e| format!("{pattern}: {e}"))
+/// The names of the tokens around one text.
+fn frame(tokenizer: &Tokenizer) -> Result<[String; 2], String> {
+    let Some(PostProcessorWrapper::Template(template)) = tokenizer.get_post_processor() else {
+        return Err("expected a TemplateProcessing behind the model".into());
+    };
+    // The library shows the pieces of a template in JSON alone.
+    let single = serde_json::to_value(&template.single).and_then(serde_json::from_value);
+    let single: Vec<Piece> = single.map_err(|e| e.to_string())?;
+    match single.as_slice() {
+        [
+            Piece::SpecialToken { id: start, .. },
+            Piece::Sequence {
+                id: Sequence::A, ..
+            },
+            Piece::SpecialToken { id: end, .. },
+        ] => Ok([start.clone(), end.clone()]),
+        _ => Err("expected one special token before the text and one behind it".into()),
+    }
 }
 
 impl WordPiece {
     /// Reads a `tokenizer.json`. Fails where it is none, and where it asks for another way than this
-    /// one.
+    /// one; what it says of truncation and padding is left out.
     pub fn read(json: &[u8]) -> Result<Self, String> {
-        let file: File = serde_json::from_slice(json).map_err(|e| e.to_string())?;
-        file.check()?;
-        let [start, end] = file
-            .frame()
-            .ok_or("expected one special token before the text and one behind it")?;
-        let id = |token: &str| {
-            let added = file.added_tokens.iter().find(|t| t.content == token);
-            added
-                .map(|t| t.id)
-                .or_else(|| file.model.vocab.get(token).copied())
-                .ok_or_else(|| format!("`{token}` is not in the vocabulary"))
-        };
-        let (start, end, unknown) = (id(start)?, id(end)?, id(&file.model.unk_token)?);
-        let prefix = &file.model.continuing_subword_prefix;
-        let rest = file.model.vocab.iter().filter_map(|(piece, id)| {
-            let inside = piece.strip_prefix(prefix.as_str())?;
-            Some((inside.to_string(), *id))
-        });
+        let mut tokenizer = Tokenizer::from_bytes(json).map_err(|e| e.to_string())?;
+        tokenizer
+            .with_padding(None)
+            .with_truncation(None)
+            .map_err(|e| e.to_string())?;
+        check(&tokenizer)?;
+        let [start, end] = frame(&tokenizer)?;
+        let missing = |token: &str| format!("`{token}` is not in the vocabulary");
+        let id = |token: &str| tokenizer.token_to_id(token).ok_or_else(|| missing(token));
+        let (start, end) = (id(&start)? as i32, id(&end)? as i32);
+        if let ModelWrapper::WordPiece(model) = tokenizer.get_model()
+            && model.token_to_id(&model.unk_token).is_none()
+        {
+            return Err(missing(&model.unk_token));
+        }
+        let largest = tokenizer.get_vocab(true).into_values().max().unwrap_or(0);
+        if i32::try_from(largest).is_err() {
+            return Err(format!("token {largest} is too large a number"));
+        }
         Ok(Self {
-            rest: rest.collect(),
-            special: file
-                .added_tokens
-                .iter()
-                .map(|t| (t.content.clone(), t.id))
-                .collect(),
-            unknown,
+            vocabulary: largest as usize + 1,
+            tokenizer,
             start,
             end,
-            longest_word: file.model.max_input_chars_per_word,
-            first: file.model.vocab,
-            controls: class(r"[\p{Cc}\p{Cf}\p{Co}\x{FFFD}--[\t\n\r]]")?,
-            marks: class(r"\p{Mn}")?,
-            punctuation: class(r"[\p{P}[:punct:]]")?,
         })
     }
 
     /// Number of tokens.
     pub fn vocabulary(&self) -> usize {
-        let added = self.special.iter().map(|(_, id)| *id);
-        let all = self.first.values().copied().chain(added);
-        all.max().map_or(0, |largest| largest as usize + 1)
+        self.vocabulary
     }
 
     /// The tokens of `text` between the start and the end token.
@@ -198,105 +128,21 @@ impl WordPiece {
     pub fn encode_within(&self, text: &str, length: usize) -> Vec<i32> {
         let most = length.max(2) - 1;
         let mut tokens = vec![self.start];
+        // No word goes over a space, so that of a long text no more is read than need be.
         let mut rest = text;
-        while let Some((at, length, id)) = self.next_special(rest) {
-            self.plain(&rest[..at], most, &mut tokens);
-            tokens.push(id);
-            rest = &rest[at + length..];
+        while tokens.len() < most && !rest.is_empty() {
+            let space = rest.match_indices(' ').nth(most);
+            let (part, behind) = rest.split_at(space.map_or(rest.len(), |(at, _)| at));
+            // Only a missing unknown token would be an error, and that is refused above.
+            if let Ok(found) = self.tokenizer.encode_fast(part, false) {
+                tokens.extend(found.get_ids().iter().map(|id| *id as i32));
+            }
+            rest = behind;
         }
-        self.plain(rest, most, &mut tokens);
         tokens.truncate(most);
         tokens.push(self.end);
         tokens
     }
-
-    /// Place, length and token of the first special token that the text spells out.
-    fn next_special(&self, text: &str) -> Option<(usize, usize, i32)> {
-        let found = self.special.iter().filter_map(|(content, id)| {
-            let at = text.find(content.as_str())?;
-            Some((at, content.len(), *id))
-        });
-        found.min_by_key(|(at, length, _)| (*at, usize::MAX - length))
-    }
-
-    /// Text without special tokens, until there are `most` tokens.
-    fn plain(&self, text: &str, most: usize, tokens: &mut Vec<i32>) {
-        for run in text.split(is_space) {
-            if tokens.len() >= most {
-                return;
-            }
-            for run in self.normal(run).split_whitespace() {
-                let mut from = 0;
-                for mark in self.punctuation.find_iter(run) {
-                    self.word(&run[from..mark.start()], tokens);
-                    self.word(mark.as_str(), tokens);
-                    from = mark.end();
-                }
-                self.word(&run[from..], tokens);
-            }
-        }
-    }
-
-    /// Without controls and accents, in small letters, with spaces around Chinese characters.
-    fn normal(&self, text: &str) -> String {
-        if text.bytes().all(|b| b.is_ascii_graphic()) {
-            return text.to_ascii_lowercase();
-        }
-        let clean = self.controls.replace_all(text, "");
-        let mut spaced = String::with_capacity(clean.len());
-        for c in clean.chars() {
-            if is_chinese(c) {
-                spaced.extend([' ', c, ' ']);
-            } else {
-                spaced.push(c);
-            }
-        }
-        let decomposed: String = spaced.nfd().collect();
-        let bare = self.marks.replace_all(&decomposed, "");
-        // Letter by letter: of a whole word, a sigma at its end would become another one.
-        bare.chars().flat_map(char::to_lowercase).collect()
-    }
-
-    fn word(&self, word: &str, tokens: &mut Vec<i32>) {
-        if word.is_empty() {
-            return;
-        }
-        if word.chars().count() > self.longest_word {
-            return tokens.push(self.unknown);
-        }
-        let before = tokens.len();
-        let (mut known, mut rest) = (&self.first, word);
-        while !rest.is_empty() {
-            let ends = rest.char_indices().rev().map(|(at, c)| at + c.len_utf8());
-            let found = ends
-                .map(|end| rest.split_at(end))
-                .find_map(|(piece, behind)| Some((*known.get(piece)?, behind)));
-            let Some((id, behind)) = found else {
-                tokens.truncate(before);
-                return tokens.push(self.unknown);
-            };
-            tokens.push(id);
-            (known, rest) = (&self.rest, behind);
-        }
-    }
-}
-
-/// White space that is not a control character; those are dropped, and what they part is one word.
-fn is_space(c: char) -> bool {
-    matches!(c, '\t' | '\n' | '\r') || c.is_whitespace() && !c.is_control()
-}
-
-/// The ideographs of the CJK blocks, as BERT lists them.
-fn is_chinese(c: char) -> bool {
-    matches!(u32::from(c),
-        0x4E00..=0x9FFF
-        | 0x3400..=0x4DBF
-        | 0x20000..=0x2A6DF
-        | 0x2A700..=0x2B73F
-        | 0x2B740..=0x2B81F
-        | 0x2B920..=0x2CEAF
-        | 0xF900..=0xFAFF
-        | 0x2F800..=0x2FA1F)
 }
 
 #[cfg(test)]
@@ -330,29 +176,57 @@ mod tests {
 
     #[test]
     fn a_long_text_keeps_its_beginning_and_the_end_token() {
-        let pieces = reader(&reference()["tokenizer"]).unwrap();
-        let whole = pieces.encode("the film, the film");
-        assert_eq!(whole.len(), 7);
-        assert_eq!(pieces.encode_within("the film, the film", 7), whole);
-        let cut = pieces.encode_within("the film, the film", 4);
-        assert_eq!(cut, [whole[0], whole[1], whole[2], whole[6]]);
+        let reference = reference();
+        let pieces = reader(&reference["tokenizer"]).unwrap();
+        let cases = reference["cases"].as_array().unwrap().iter();
+        let texts: Vec<&str> = cases.map(|case| case["text"].as_str().unwrap()).collect();
+        for text in [texts.join("").as_str(), "the film, the film", ""] {
+            let whole = pieces.encode(text);
+            let (end, before) = whole.split_last().unwrap();
+            for length in 0..whole.len() + 2 {
+                let kept = &before[..before.len().min(length.max(2) - 1)];
+                let cut = pieces.encode_within(text, length);
+                assert_eq!(cut, [kept, &[*end]].concat(), "{text:?} {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn truncation_and_padding_of_the_file_are_left_out() {
+        let mut tokenizer = reference()["tokenizer"].clone();
+        let whole = reader(&tokenizer).unwrap().encode("the film");
+        for (length, fixed) in [(3, 2), (9, 9)] {
+            tokenizer["truncation"] = json!({
+                "direction": "Right", "max_length": length, "strategy": "LongestFirst", "stride": 0
+            });
+            tokenizer["padding"] = json!({
+                "strategy": {"Fixed": fixed}, "direction": "Right", "pad_to_multiple_of": null,
+                "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"
+            });
+            assert_eq!(reader(&tokenizer).unwrap().encode("the film"), whole);
+        }
     }
 
     #[test]
     fn another_way_is_refused() {
         for (path, value, word) in [
-            ("/model/type", json!("BPE"), "WordPiece model"),
+            (
+                "/model",
+                json!({"type": "BPE", "vocab": {}, "merges": []}),
+                "WordPiece model",
+            ),
             ("/normalizer/lowercase", json!(false), "lowers"),
             ("/normalizer/strip_accents", json!(false), "accents"),
             ("/normalizer", Value::Null, "BertNormalizer"),
             (
-                "/pre_tokenizer/type",
-                json!("Metaspace"),
+                "/pre_tokenizer",
+                json!({"type": "WhitespaceSplit"}),
                 "BertPreTokenizer",
             ),
             ("/post_processor", Value::Null, "TemplateProcessing"),
             ("/post_processor/single", json!([]), "before the text"),
             ("/added_tokens/0/lstrip", json!(true), "raw text"),
+            ("/added_tokens/0/content", json!("[A B]"), "spaces"),
             ("/model/continuing_subword_prefix", json!(""), "prefix"),
             ("/model/unk_token", json!("[NONE]"), "[NONE]"),
         ] {

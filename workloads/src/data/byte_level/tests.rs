@@ -32,22 +32,6 @@ fn tokens_are_those_of_the_reference_and_spell_the_text() {
     }
 }
 
-/// From GPT-2's pattern, and digits one by one.
-#[test]
-fn pieces_by_hand() {
-    let pattern = Regex::new(PATTERN).unwrap();
-    for (text, expected) in [
-        ("a  b", vec!["a", " ", " b"]),
-        ("a\n\nb ", vec!["a", "\n", "\n", "b", " "]),
-        ("x 12", vec!["x", " ", "1", "2"]),
-        ("it's 'S", vec!["it", "'s", " '", "S"]),
-        ("  ", vec!["  "]),
-        (" \u{2003}x", vec![" ", "\u{2003}", "x"]),
-    ] {
-        assert_eq!(pieces(text, &pattern), expected, "{text:?}");
-    }
-}
-
 #[test]
 fn special_tokens_have_names_and_no_text_gives_them() {
     let tokenizer = tiny();

@@ -61,11 +61,7 @@ fn byte_tokens(run: &str) -> Vec<u16> {
 }
 
 /// Replaces each `pair` by `token`, from the left.
-pub(in crate::data) fn replace<T: Copy + PartialEq>(
-    symbols: &[T],
-    pair: (T, T),
-    token: T,
-) -> Vec<T> {
+fn replace(symbols: &[u16], pair: (u16, u16), token: u16) -> Vec<u16> {
     let mut out = Vec::with_capacity(symbols.len());
     let mut rest = symbols;
     while let [first, behind @ ..] = rest {

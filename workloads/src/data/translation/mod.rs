@@ -9,7 +9,6 @@ mod pieces;
 mod wmt;
 
 pub use bpe::BytePairs;
-pub(super) use bpe::replace;
 pub use catalogues::{Catalogues, is_catalogue};
 pub use cmudict::CmuDict;
 pub(super) use cmudict::FILE as CMUDICT;
