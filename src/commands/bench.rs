@@ -6,9 +6,11 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::time::Instant;
-use velodrome_harness::contract::{Batch, Model, ModelError, PassOptions, Size, Workload};
+use velodrome_harness::contract::{
+    Batch, HostBatch, HostValues, Model, ModelError, PassOptions, Size, Workload,
+};
 use velodrome_harness::race::device;
 use velodrome_harness::registry::Registry;
 use velodrome_submissions::fused::Fused;
@@ -19,7 +21,8 @@ use velodrome_submissions::optimizers::adamw::AdamW;
 /// Medians in milliseconds, of a batch of the size that the workload suggests, with AdamW, without dropout
 /// and without the input pipeline. The first three steps do not count. A measurement, not a record: for a
 /// verdict on two programs, use `race`. The number of threads is that of RAYON_NUM_THREADS, or of the
-/// processors.
+/// processors. The JSON also has the shapes of the batch's fields, so that others can time the same step
+/// (benches/pytorch).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -76,21 +79,22 @@ pub(crate) fn execute(
     let mut rows = Vec::new();
     for workload in workloads {
         console.note(format!("{} …", workload.spec().name));
-        let steps = measure(&*workload, arguments.rounds, &device)?;
-        rows.push((workload.spec(), steps));
+        let (batch, steps) = measure(&*workload, arguments.rounds, &device)?;
+        rows.push((workload.spec(), batch, steps));
     }
     let part = |steps: &[Step], part: fn(&Step) -> f64| median(steps.iter().map(part).collect());
-    let parts = rows.iter().map(|(spec, steps)| {
+    let parts = rows.iter().map(|(spec, batch, steps)| {
         let (forward, both) = (part(steps, |s| s.forward), part(steps, |s| s.both));
         let (update, step) = (
             part(steps, |s| s.update),
             part(steps, |s| s.both + s.update),
         );
-        (spec, [forward, (both - forward).max(0.0), update, step])
+        let parts = [forward, (both - forward).max(0.0), update, step];
+        (spec, batch, parts)
     });
     match arguments.format {
         Format::Json => {
-            let rows = parts.map(|(spec, [forward, backward, update, step])| {
+            let rows = parts.map(|(spec, batch, [forward, backward, update, step])| {
                 json!({
                     "workload": spec.name,
                     "kind": spec.kind,
@@ -99,13 +103,15 @@ pub(crate) fn execute(
                     "backward_ms": backward,
                     "update_ms": update,
                     "step_ms": step,
+                    "fields": shapes(batch),
+                    "lengths": lengths(batch),
                 })
             });
             let rows: Vec<_> = rows.collect();
             console.print_json(&rows)?;
         }
         Format::Text => {
-            let rows = parts.map(|(spec, parts)| {
+            let rows = parts.map(|(spec, _, parts)| {
                 let mut row = vec![spec.name.clone(), spec.hints.batch_size.to_string()];
                 row.extend(parts.map(|ms| format!("{ms:.2}")));
                 row
@@ -125,13 +131,37 @@ pub(crate) fn execute(
     Ok(Exit::Ok)
 }
 
-/// The steps that count.
-fn measure(workload: &dyn Workload, rounds: u32, plain: &Device) -> Result<Vec<Step>, Failure> {
+/// The shape of each field, by its name.
+fn shapes(batch: &HostBatch) -> Value {
+    let fields = batch.fields.iter();
+    let shapes = fields.map(|field| (field.name.to_string(), json!(field.shape)));
+    Value::Object(shapes.collect::<Map<_, _>>())
+}
+
+/// The values of integer fields with one or two numbers for an example, the label aside: how much of each
+/// example is not padding, on which the work of some models depends.
+fn lengths(batch: &HostBatch) -> Value {
+    let short = batch.fields.iter().filter_map(|field| match &field.values {
+        HostValues::Int(values) if field.name != "label" && values.len() <= 2 * batch.examples => {
+            Some((field.name.to_string(), json!(values)))
+        }
+        _ => None,
+    });
+    Value::Object(short.collect::<Map<_, _>>())
+}
+
+/// The batch, and the steps that count.
+fn measure(
+    workload: &dyn Workload,
+    rounds: u32,
+    plain: &Device,
+) -> Result<(HostBatch, Vec<Step>), Failure> {
     let spec = workload.spec();
     let splits = workload.open()?;
     let examples = splits.train.len().max(1);
     let ids: Vec<usize> = (0..spec.hints.batch_size).map(|i| i % examples).collect();
-    let batch = |device: &Device| Batch::from_host(splits.train.batch(&ids), ids.clone(), device);
+    let host = splits.train.batch(&ids);
+    let batch = |device: &Device| Batch::from_host(host.clone(), ids.clone(), device);
     let device = plain.clone().autodiff();
     let (batch, plain_batch) = (batch(&device), batch(plain));
     device.seed(0);
@@ -150,7 +180,7 @@ fn measure(workload: &dyn Workload, rounds: u32, plain: &Device) -> Result<Vec<S
             steps.push(step);
         }
     }
-    Ok(steps)
+    Ok((host, steps))
 }
 
 fn step(
@@ -193,9 +223,12 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::{lengths, shapes};
     use crate::Command;
     use crate::console::Console;
     use crate::exit::Exit;
+    use serde_json::json;
+    use velodrome_harness::contract::{HostBatch, HostField, HostValues};
 
     #[test]
     fn a_workload_is_timed() {
@@ -209,6 +242,29 @@ mod tests {
         let of = |part: &str| row[part].as_f64().unwrap();
         assert!(of("forward_ms") > 0.0 && of("update_ms") > 0.0);
         assert!(of("step_ms") >= of("update_ms"));
+        assert_eq!(row["fields"], json!({"image": [64, 64], "label": [64]}));
+        assert_eq!(row["lengths"], json!({}));
+    }
+
+    #[test]
+    fn lengths_are_told_and_tokens_and_labels_are_not() {
+        let field = |name, shape: &[usize], values: &[i32]| HostField {
+            name,
+            shape: shape.to_vec(),
+            values: HostValues::Int(values.to_vec()),
+        };
+        let batch = HostBatch {
+            fields: vec![
+                field("tokens", &[2, 3], &[7, 8, 9, 7, 0, 0]),
+                field("counts", &[2, 2], &[3, 2, 1, 0]),
+                field("label", &[2], &[1, 0]),
+            ],
+            examples: 2,
+            units: 4,
+        };
+        assert_eq!(lengths(&batch), json!({"counts": [3, 2, 1, 0]}));
+        let expected = json!({"tokens": [2, 3], "counts": [2, 2], "label": [2]});
+        assert_eq!(shapes(&batch), expected);
     }
 
     #[test]
