@@ -21,7 +21,14 @@ name=$(printf '%s' "$suite-$studies" | tr -c 'A-Za-z0-9._-' '_')
 kept="$cache/$commit-$bin-$name.parquet"
 work=$(mktemp -d)
 root=$(git rev-parse --show-toplevel)
+# The package may lie in a folder of the repository.
+within=$(git rev-parse --show-prefix)
 target=${CARGO_TARGET_DIR:-$root/target}
+# Builds happen in another folder.
+case $target in
+    /*) ;;
+    *) target=$PWD/$target ;;
+esac
 
 clean() {
     git -C "$root" worktree remove --force "$work/source" 2>/dev/null || true
@@ -30,19 +37,26 @@ clean() {
 trap clean EXIT
 trap 'exit 130' INT TERM
 
-# Builds the sources in $1 and races them into $2.
+# Builds the sources in $1 and races them into $2. Standard output is for the verdict.
 race() {
-    (cd "$1" && CARGO_TARGET_DIR="$target" cargo build --release --bin "$bin")
+    # Cargo tells two working trees apart by the times of their files alone, and would take the program of
+    # one for that of the other: what does not come from a registry is built anew.
+    (
+        cd "$1/$within"
+        export CARGO_TARGET_DIR="$target"
+        cargo clean --quiet --release --workspace
+        cargo build --release --bin "$bin"
+    )
     # $suite holds several words.
     # shellcheck disable=SC2086
-    "$target/release/$bin" run $suite --studies "$studies" --records-only --out "$2"
+    "$target/release/$bin" run $suite --studies "$studies" --records-only --out "$2" >&2
 }
 
 if [ ! -e "$kept" ]; then
-    git -C "$root" worktree add --detach "$work/source" "$commit"
+    git -C "$root" worktree add --detach "$work/source" "$commit" >&2
     race "$work/source" "$work/base"
     mkdir -p "$cache"
-    "$target/release/$bin" export "$work/base" --records "$kept"
+    "$target/release/$bin" export "$work/base" --records "$kept" >&2
 fi
 race "$root" "$work/candidate"
 # shellcheck disable=SC2086

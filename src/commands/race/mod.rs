@@ -97,7 +97,9 @@ pub(crate) fn execute(arguments: Arguments, console: &mut Console) -> Result<Exi
     let program = |given: &Option<PathBuf>, revision: &Option<String>, console: &mut Console| match (
         given, revision,
     ) {
-        (_, Some(revision)) => build::revision(revision, &arguments.bin, &builds, console),
+        (_, Some(revision)) => {
+            build::revision(revision, &arguments.bin, Path::new("."), &builds, console)
+        }
         (Some(path), None) => Ok(path.clone()),
         (None, None) => Err(Failure::Usage("a program or a revision is missing".into())),
     };
