@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use velodrome::results::EvalRecord;
 use velodrome::results::log;
 use velodrome::results::run::Run;
-use velodrome::results::EvalRecord;
 
 /// The command.
 pub fn velodrome() -> Command {
