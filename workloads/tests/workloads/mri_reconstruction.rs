@@ -388,6 +388,6 @@ fn zero_filled_slices_have_the_similarity_that_the_targets_are_above() {
         }
         let found = sums.measures()["ssim"];
         assert!((found - expected).abs() < 1e-6, "{found}");
-        assert!(found + 0.04 < target);
+        assert!(found + 0.03 < target, "{found} {target}");
     }
 }
