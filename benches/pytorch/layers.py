@@ -76,7 +76,7 @@ def valid(lengths: Tensor, positions: int) -> Tensor:
 
 
 def hidden(seen: Tensor) -> Tensor:
-    """What is added to scores: 0 where `seen`, [examples, positions], is true; [examples, 1, 1, positions]."""
+    """What is added to scores, [examples, 1, 1, positions]: 0 where `seen`, [examples, positions], is true."""
     return (~seen).float().mul(-1e9)[:, None, None, :]
 
 

@@ -50,9 +50,12 @@ class Velodrome:
         self.environment.pop("LD_PRELOAD", None)
 
     def run(self, *words: str) -> str:
-        done = subprocess.run(
-            [self.binary, *words], env=self.environment, capture_output=True, text=True
-        )
+        try:
+            done = subprocess.run(
+                [self.binary, *words], env=self.environment, capture_output=True, text=True
+            )
+        except OSError as error:
+            sys.exit(f"{self.binary}: {error.strerror}; --velodrome names the binary")
         if done.returncode != 0:
             sys.exit(f"{self.binary} {' '.join(words)}: {done.stderr.strip()}")
         return done.stdout
