@@ -45,7 +45,7 @@ race() {
         cd "$1/$within"
         export CARGO_TARGET_DIR="$target"
         cargo clean --quiet --release --workspace
-        cargo build --release --bin "$bin"
+        cargo build --release --workspace --bin "$bin"
     )
     # $suite holds several words.
     # shellcheck disable=SC2086

@@ -6,9 +6,9 @@ use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The program `bin` of `revision`, built with `cargo build --release` in `place`: the repository, or a
-/// folder of it. It stays under `folder`, by its commit, and is not built twice. Dependencies are built
-/// once for all revisions.
+/// The program `bin` of `revision`, built with `cargo build --release --workspace` in `place`: the
+/// repository, or a folder of it. It stays under `folder`, by its commit, and is not built twice.
+/// Dependencies are built once for all revisions.
 pub(super) fn revision(
     revision: &str,
     bin: &str,
@@ -80,7 +80,7 @@ fn cargo(bin: &str, source: &Path, target: &Path) -> Result<Option<PathBuf>, Fai
     }
     // Where the program lies depends on the user's configuration, so Cargo is asked.
     let told = "--message-format=json-render-diagnostics";
-    let built = run(&["build", "--release", "--bin", bin, told])?;
+    let built = run(&["build", "--release", "--workspace", "--bin", bin, told])?;
     let said = String::from_utf8_lossy(&built.stdout);
     let programs = said.lines().filter_map(|line| {
         let built: Built = serde_json::from_str(line).ok()?;
