@@ -70,7 +70,7 @@ pub(crate) fn execute(
     if !chosen.is_empty() {
         let scratch = TempDir::with_prefix("velodrome-audit-");
         let scratch =
-            scratch.map_err(|e| Failure::io(&std::env::temp_dir(), "create a folder in", e))?;
+            scratch.map_err(|e| Failure::io(std::env::temp_dir(), "create a folder in", e))?;
         let plan = again(run, &chosen, &executable);
         let summary = {
             let mut reporter = reporters::start(arguments.events, console);

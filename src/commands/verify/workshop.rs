@@ -24,7 +24,7 @@ impl Workshop {
     /// Makes it, in the system's folder for temporary files.
     pub(super) fn open() -> Result<Self, Failure> {
         let dir = TempDir::with_prefix("velodrome-verify-");
-        let dir = dir.map_err(|e| Failure::io(&std::env::temp_dir(), "create a folder in", e))?;
+        let dir = dir.map_err(|e| Failure::io(std::env::temp_dir(), "create a folder in", e))?;
         Ok(Self { dir })
     }
 
