@@ -6,6 +6,7 @@ use super::plan::{Plan, content_hash};
 use super::suite::{Cadence, Limits};
 use crate::contract::Ruleset;
 use crate::registry::Registry;
+use std::collections::HashMap;
 use std::fmt::Debug;
 use velodrome_results::run::{Run, Trial};
 use velodrome_results::{EvalRecord, Outcome, Status, TrialRecord};
@@ -57,15 +58,16 @@ pub fn check(run: &Run, registry: &Registry, executable: &str) -> Vec<Doubt> {
             message: error.to_string(),
         });
     }
+    let plan = run.record.trials.iter();
+    let plan: HashMap<&str, &str> = plan.map(|(id, hash)| (&**id, &**hash)).collect();
     for trial in &run.trials {
         let record = &trial.record;
-        let hashes = run.record.trials.iter();
-        let hash = hashes.clone().find(|(id, _)| *id == record.id);
-        if hash.map(|(_, hash)| hash) != Some(&record.hash) {
+        let hash = plan.get(&*record.id).copied();
+        if hash != Some(&record.hash) {
             let message = format!(
                 "its hash is {}, but run.json planned {}",
                 record.hash,
-                hash.map_or("no such trial", |(_, hash)| hash)
+                hash.unwrap_or("no such trial")
             );
             doubts.push(Doubt::new(record, "hash", message));
         }
