@@ -230,7 +230,7 @@ fn budget_steps(trial: &Ride<'_>) -> f64 {
 /// Bytes of state do not depend on chance.
 fn state(group: &Group<'_>, options: &CompareOptions) -> Option<Answer> {
     let bytes = |t: &Ride<'_>| t.record.outcome.state_bytes as f64;
-    let most = |trials: &[Ride<'_>]| trials.iter().map(|t| bytes(t)).fold(0.0, f64::max);
+    let most = |trials: &[Ride<'_>]| trials.iter().map(bytes).fold(0.0, f64::max);
     let (runs, before, after) = if group.apart.1.is_empty() {
         let by = |a: &&Pair<'_>, b: &&Pair<'_>| {
             let grown = |p: &Pair<'_>| (bytes(&p.1) + 1.0) / (bytes(&p.0) + 1.0);

@@ -82,11 +82,11 @@ fn cargo(bin: &str, source: &Path, target: &Path) -> Result<Option<PathBuf>, Fai
     let told = "--message-format=json-render-diagnostics";
     let built = run(&["build", "--release", "--workspace", "--bin", bin, told])?;
     let said = String::from_utf8_lossy(&built.stdout);
-    let programs = said.lines().filter_map(|line| {
+    let mut programs = said.lines().rev().filter_map(|line| {
         let built: Built = serde_json::from_str(line).ok()?;
         built.executable
     });
-    Ok(programs.last().filter(|_| built.status.success()))
+    Ok(programs.next().filter(|_| built.status.success()))
 }
 
 /// What `git` says on standard output, or its complaint.
