@@ -52,6 +52,36 @@ impl<B: Backend + Backwards> Backward<B, 1> for Elementwise {
 }
 
 #[derive(Debug)]
+struct Linear;
+
+impl<B: Backend + Backwards> Backward<B, 3> for Linear {
+    /// Rows and weight, each where its partner has a gradient.
+    type State = [Option<FloatTensor<B>>; 2];
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 3>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
+        let [x, weight] = ops.state;
+        let [of_x, of_weight, of_bias] = ops.parents;
+        let gradient = grads.consume::<B>(&ops.node);
+        if let (Some(node), Some(weight)) = (of_x, weight) {
+            let found = B::map_input_backward(gradient.clone(), weight);
+            grads.register::<B>(node.id, found);
+        }
+        if let (Some(node), Some(x)) = (of_weight, x) {
+            let found = B::map_weight_backward(gradient.clone(), x);
+            grads.register::<B>(node.id, found);
+        }
+        if let Some(node) = of_bias {
+            grads.register::<B>(node.id, B::map_bias_backward(gradient));
+        }
+    }
+}
+
+#[derive(Debug)]
 struct Softmax;
 
 impl<B: Backend + Backwards> Backward<B, 1> for Softmax {
@@ -243,6 +273,20 @@ impl<B: Backend + Forward + Backwards, C: CheckpointStrategy> Forward for Autodi
             }
             OpsKind::UnTracked(prep) => prep.finish(B::function(x, function)),
         }
+    }
+
+    fn map_rows(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), weight.node(), bias.node()];
+        let prepared = Linear.prepare::<C>(nodes).compute_bound();
+        let [of_x, of_weight] = [x.is_tracked(), weight.is_tracked()];
+        let [x, weight, bias] = [x, weight, bias].map(|t| t.into_primitive());
+        let kept = [of_weight.then(|| x.clone()), of_x.then(|| weight.clone())];
+        let value = B::map_rows(x, weight, bias);
+        in_graph!(prepared, kept, value)
     }
 
     fn softmax_of_rows(x: FloatTensor<Self>) -> FloatTensor<Self> {

@@ -6,6 +6,7 @@ use crate::ctc;
 use crate::depthwise;
 use crate::entropy::{cross_entropy, cross_entropy_backward};
 use crate::function::Function;
+use crate::linear;
 use crate::lstm;
 use crate::ops::{Backwards, Forward};
 use crate::planes;
@@ -45,10 +46,40 @@ fn last(x: &FlexTensor) -> usize {
     x.layout().shape().iter().next_back().copied().unwrap_or(1)
 }
 
+/// A tensor of the shape of `like`, but for the last axis.
+fn with_last(values: Vec<f32>, like: &FlexTensor, last: usize) -> FlexTensor {
+    let mut shape = like.layout().shape().clone();
+    if let Some(axis) = shape.iter_mut().next_back() {
+        *axis = last;
+    }
+    FlexTensor::from_data(TensorData::new(values, shape))
+}
+
+/// A linear map of the rows of `x`, from so many inputs to so many outputs.
+fn map_sizes(x: &FlexTensor, inputs: usize, outputs: usize) -> linear::Sizes {
+    let rows = x.layout().num_elements() / last(x).max(1);
+    linear::Sizes {
+        rows,
+        inputs,
+        outputs,
+    }
+}
+
 impl Forward for Flex {
     fn function(x: FloatTensor<Self>, function: Function) -> FloatTensor<Self> {
         let x = x.to_contiguous();
         tensor(function.values(values(&x)), &x)
+    }
+
+    fn map_rows(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let [x, weight, bias] = [x, weight, bias].map(|t| t.to_contiguous());
+        let sizes = map_sizes(&x, last(&x), last(&weight));
+        let out = linear::linear(sizes, values(&x), values(&weight), values(&bias));
+        with_last(out, &x, sizes.outputs)
     }
 
     fn softmax_of_rows(x: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -265,6 +296,32 @@ impl Backwards for Flex {
     ) -> FloatTensor<Self> {
         let kept = kept.to_contiguous();
         changed(gradient, |g| function.backward(g, values(&kept)))
+    }
+
+    fn map_input_backward(
+        gradient: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let [gradient, weight] = [gradient, weight].map(|t| t.to_contiguous());
+        let inputs = weight.layout().shape().iter().next().copied().unwrap_or(1);
+        let sizes = map_sizes(&gradient, inputs, last(&gradient));
+        let of_x = linear::input_gradient(sizes, values(&gradient), values(&weight));
+        with_last(of_x, &gradient, inputs)
+    }
+
+    fn map_weight_backward(gradient: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let [gradient, x] = [gradient, x].map(|t| t.to_contiguous());
+        let sizes = map_sizes(&x, last(&x), last(&gradient));
+        let of_weight = linear::weight_gradient(sizes, values(&gradient), values(&x));
+        let shape = [sizes.inputs, sizes.outputs];
+        FlexTensor::from_data(TensorData::new(of_weight, shape))
+    }
+
+    fn map_bias_backward(gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        let gradient = gradient.to_contiguous();
+        let outputs = last(&gradient);
+        let of_bias = linear::bias_gradient(values(&gradient), outputs);
+        FlexTensor::from_data(TensorData::new(of_bias, [outputs]))
     }
 
     fn softmax_backward(

@@ -17,6 +17,7 @@ mod entropy;
 mod flex;
 mod function;
 mod lanes;
+mod linear;
 mod lstm;
 mod ops;
 mod pass;
@@ -46,6 +47,28 @@ pub fn function<const D: usize>(function: Function, x: Tensor<D>) -> Tensor<D> {
         return function.plain(x);
     }
     Tensor::from_dispatch(<Dispatch as Forward>::function(x.into_dispatch(), function))
+}
+
+/// `x W + b` of rows `x`, `[.., inputs]`, with `W`, `[inputs, outputs]`, and `b`, `[outputs]`, zero where there is
+/// none: `[.., outputs]`.
+pub fn linear<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+) -> Tensor<D> {
+    let [inputs, outputs] = weight.dims();
+    let fits = x.dims().last() == Some(&inputs)
+        && bias.as_ref().is_none_or(|bias| bias.dims() == [outputs]);
+    if !fused(&x) || !fused(&weight) || !fits {
+        return plain::linear(x, weight, bias);
+    }
+    let none = || Tensor::empty([0], &x.device());
+    let bias = bias.unwrap_or_else(none);
+    Tensor::from_dispatch(<Dispatch as Forward>::map_rows(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+    ))
 }
 
 /// Softmax over the last axis.

@@ -12,6 +12,14 @@ pub(crate) trait Forward: Backend {
     /// `function` of each element.
     fn function(x: FloatTensor<Self>, function: Function) -> FloatTensor<Self>;
 
+    /// A linear map of rows, `[.., inputs]`, by a weight, `[inputs, outputs]`, and a bias, `[outputs]`, or `[0]`
+    /// where there is none.
+    fn map_rows(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+
     /// Softmax over the last axis.
     fn softmax_of_rows(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
@@ -94,6 +102,18 @@ pub(crate) trait Backwards: Backend {
         kept: FloatTensor<Self>,
         function: Function,
     ) -> FloatTensor<Self>;
+
+    /// Of rows, from the weight.
+    fn map_input_backward(
+        gradient: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+
+    /// Of the weight, from the rows.
+    fn map_weight_backward(gradient: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// Of the bias.
+    fn map_bias_backward(gradient: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// From the value.
     fn softmax_backward(gradient: FloatTensor<Self>, value: FloatTensor<Self>)

@@ -2,9 +2,18 @@
 
 use crate::{Heads, Norm};
 use burn::nn::loss::CTCLossConfig;
-use burn::tensor::module::{batch_norm_train, conv1d, conv2d};
+use burn::tensor::module::{batch_norm_train, conv1d, conv2d, linear as burn_linear};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Int, Tensor, activation};
+
+/// [`crate::linear`].
+pub fn linear<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+) -> Tensor<D> {
+    burn_linear(x, weight, bias)
+}
 
 /// [`crate::softmax`].
 pub fn softmax<const D: usize>(x: Tensor<D>) -> Tensor<D> {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use velodrome_kernels::{
     Function, Heads, Norm, attention, batch_norm, convolution, cross_entropy, ctc, depthwise,
-    function, norm, plain, recurrence, softmax,
+    function, linear, norm, plain, recurrence, softmax,
 };
 
 /// Largest error, as a share of the largest element. Where burn's own operation in 32 bits is further off
@@ -103,6 +103,35 @@ proptest! {
             check(std::slice::from_ref(&x), &mut numbers, &format!("{f:?}"),
                 |x| function(f, x[0].clone()), |x| f.plain(x[0].clone()));
         }
+    }
+
+    #[test]
+    fn linear_maps(
+        examples in 1usize..20, tokens in 1usize..40, inputs in 1usize..150, outputs in 1usize..150,
+        seed: u64, with_bias: bool,
+    ) {
+        let mut numbers = Numbers(seed);
+        let x = numbers.tensor([examples * tokens, inputs], 1.0);
+        let weight = numbers.tensor([inputs, outputs], 1.0);
+        let bias = numbers.tensor([1, outputs], 1.0);
+        let inputs_of = match with_bias {
+            true => vec![x, weight, bias],
+            false => vec![x, weight],
+        };
+        let given = |x: &[Tensor<2>]| {
+            let rows = x[0].clone().reshape([examples, tokens, inputs]);
+            (rows, x[1].clone(), x.get(2).map(|bias| bias.clone().reshape([outputs])))
+        };
+        let flat = |y: Tensor<3>| y.reshape([examples * tokens, outputs]);
+        check(&inputs_of, &mut numbers, "linear map",
+            |x| {
+                let (rows, weight, bias) = given(x);
+                flat(linear(rows, weight, bias))
+            },
+            |x| {
+                let (rows, weight, bias) = given(x);
+                flat(plain::linear(rows, weight, bias))
+            });
     }
 
     #[test]

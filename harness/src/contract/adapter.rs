@@ -5,6 +5,7 @@ use burn::module::{Module, Param, ParamId, Reparameterization, Reparameterizer};
 use burn::nn::Linear;
 use burn::tensor::Tensor;
 use std::sync::Arc;
+use velodrome_kernels::linear;
 
 /// Chooses the adapter of a parameter, given its information and flat value; `None` leaves the
 /// parameter as it is.
@@ -123,7 +124,7 @@ pub fn apply_linear<const D: usize>(layer: &Linear, x: Tensor<D>) -> Tensor<D> {
     let adapter = layer.weight.reparameterization::<Adapter>();
     let Some((adapter, activations)) = adapter.and_then(|a| Some((a, a.activations.as_ref()?)))
     else {
-        return layer.forward(x);
+        return linear(x, layer.weight.val(), layer.bias.as_ref().map(Param::val));
     };
     let base = layer.weight.base();
     let [d_in, d_out] = base.dims();

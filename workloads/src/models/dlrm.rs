@@ -6,7 +6,9 @@ use crate::metrics::Binary;
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use velodrome_harness::contract::{Batch, ModelError, Network, ParamKind, Pass, Predictions};
+use velodrome_harness::contract::{
+    Batch, ModelError, Network, ParamKind, Pass, Predictions, apply_linear,
+};
 use velodrome_results::measures::Measures;
 
 /// How a [`Dlrm`] joins real features and categories.
@@ -108,7 +110,7 @@ struct Layer {
 
 impl Layer {
     fn forward(&self, x: Tensor<2>, rate: f64) -> Tensor<2> {
-        let mut y = Activation::Relu.apply(self.linear.forward(x.clone()));
+        let mut y = Activation::Relu.apply(apply_linear(&self.linear, x.clone()));
         if let Some(norm) = &self.norm {
             y = norm.forward(y);
         }
@@ -242,7 +244,7 @@ impl Dlrm {
             let last = at + 1 == self.top.len();
             x = layer.forward(x, if last { rate } else { 0.0 });
         }
-        Ok((self.head.forward(x), batch.int("label")?))
+        Ok((apply_linear(&self.head, x), batch.int("label")?))
     }
 }
 

@@ -7,7 +7,10 @@ use crate::metrics::AveragePrecision;
 use burn::module::{Module, Param};
 use burn::nn::{Initializer, Linear};
 use burn::tensor::{Device, Distribution, Int, Tensor};
-use velodrome_harness::contract::{Batch, ModelError, Network, ParamKind, Pass, UnitLosses};
+use velodrome_harness::contract::{
+    Batch, ModelError, Network, ParamKind, Pass, UnitLosses, apply_linear,
+};
+use velodrome_kernels::linear as linear_map;
 use velodrome_results::measures::Measures;
 
 /// Sizes and choices of a [`Gnn`].
@@ -138,7 +141,7 @@ impl Update {
         let mut x = first;
         for (layer, norm) in self.norms.iter().enumerate() {
             if let Some(linear) = self.linears.get(layer).filter(|_| layer > 0) {
-                x = linear.forward(x);
+                x = apply_linear(linear, x);
             }
             x = dropout(self.activation.apply(norm.forward(x)), rate);
         }
@@ -188,15 +191,17 @@ impl Step {
             Some(match &graphs {
                 Some(graphs) => {
                     let [_, width] = graphs.dims();
-                    let of_graph = graphs.clone().matmul(update.part(from, width)?) + bias;
+                    let of_graph =
+                        linear_map(graphs.clone(), update.part(from, width)?, None) + bias;
                     of_graph.select(0, links.graph_of_atom.clone())
                 }
                 None => bias,
             })
         };
-        let sent = atoms.clone().matmul(self.bond.part(own, own)?) + shared(&self.bond, 3 * own)?;
-        let received = atoms.clone().matmul(self.bond.part(2 * own, own)?);
-        let first = bonds.matmul(self.bond.part(0, own)?)
+        let sent = linear_map(atoms.clone(), self.bond.part(own, own)?, None)
+            + shared(&self.bond, 3 * own)?;
+        let received = linear_map(atoms.clone(), self.bond.part(2 * own, own)?, None);
+        let first = linear_map(bonds, self.bond.part(0, own)?, None)
             + sent.select(0, links.senders.clone())
             + received.select(0, links.receivers.clone());
         let mut bonds = self.bond.finish(first, rate);
@@ -208,20 +213,20 @@ impl Step {
         let [count, _] = atoms.dims();
         let sent = sum_by(&links.senders, count, &bonds);
         let received = sum_by(&links.receivers, count, &bonds);
-        let first = atoms.matmul(self.atom.part(0, own)?)
-            + sent.clone().matmul(self.atom.part(own, new)?)
-            + received.matmul(self.atom.part(own + new, new)?)
+        let first = linear_map(atoms, self.atom.part(0, own)?, None)
+            + linear_map(sent.clone(), self.atom.part(own, new)?, None)
+            + linear_map(received, self.atom.part(own + new, new)?, None)
             + shared(&self.atom, own + 2 * new)?;
         let atoms = self.atom.finish(first, rate);
 
         // Each bond has one sender, so that the sum over atoms is the sum over bonds.
         let of_graph = |x: &Tensor<2>| sum_by(&links.graph_of_atom, links.graphs, x);
-        let mut first = of_graph(&atoms).matmul(self.graph.part(0, new)?)
-            + of_graph(&sent).matmul(self.graph.part(new, new)?)
+        let mut first = linear_map(of_graph(&atoms), self.graph.part(0, new)?, None)
+            + linear_map(of_graph(&sent), self.graph.part(new, new)?, None)
             + self.graph.bias()?;
         if let Some(graphs) = graphs {
             let [_, width] = graphs.dims();
-            first = first + graphs.matmul(self.graph.part(2 * new, width)?);
+            first = first + linear_map(graphs, self.graph.part(2 * new, width)?, None);
         }
         let graphs = Some(self.graph.finish(first, rate));
         Some(State {
@@ -288,9 +293,9 @@ impl Gnn {
             )));
         }
         let (atoms, bonds, links) = unpad(batch, [self.atom, self.bond])?;
-        let bonds = self.bond_embedding.forward(bonds);
+        let bonds = apply_linear(&self.bond_embedding, bonds);
         let mut state = State {
-            atoms: self.atom_embedding.forward(atoms),
+            atoms: apply_linear(&self.atom_embedding, atoms),
             bonds: Tensor::cat(vec![bonds.clone(), bonds], 0),
             graphs: None,
         };
@@ -300,7 +305,7 @@ impl Gnn {
             state = step.forward(state, &links, rate).ok_or_else(lost)?;
         }
         let graphs = state.graphs.ok_or_else(lost)?;
-        Ok((self.decoder.forward(graphs), labels))
+        Ok((apply_linear(&self.decoder, graphs), labels))
     }
 }
 

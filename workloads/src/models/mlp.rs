@@ -4,7 +4,9 @@ use super::parts::{Activation, check_shape, dropout, evaluate_classes};
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor};
-use velodrome_harness::contract::{Batch, ModelError, Network, ParamKind, Pass, Predictions};
+use velodrome_harness::contract::{
+    Batch, ModelError, Network, ParamKind, Pass, Predictions, apply_linear,
+};
 use velodrome_results::measures::Measures;
 
 /// Sizes and choices of an [`Mlp`].
@@ -76,9 +78,9 @@ impl Mlp {
         check_shape("image", &x.dims(), &[self.input])?;
         let rate = pass.dropout(self.dropout);
         for layer in &self.hidden {
-            x = dropout(self.activation.apply(layer.forward(x)), rate);
+            x = dropout(self.activation.apply(apply_linear(layer, x)), rate);
         }
-        Ok((self.head.forward(x), batch.int("label")?))
+        Ok((apply_linear(&self.head, x), batch.int("label")?))
     }
 }
 

@@ -8,7 +8,7 @@ use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Initializer, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Device, Int, Tensor};
 use velodrome_harness::contract::{
-    Batch, ModelError, Network, NormStatistics, ParamKind, Pass, Predictions,
+    Batch, ModelError, Network, NormStatistics, ParamKind, Pass, Predictions, apply_linear,
 };
 use velodrome_results::measures::Measures;
 
@@ -331,7 +331,7 @@ impl ResNet {
             .mean_dim(2)
             .reshape([examples, channels]);
         let x = dropout(x, pass.dropout(self.dropout));
-        Ok((self.head.forward(x), batch.int("label")?))
+        Ok((apply_linear(&self.head, x), batch.int("label")?))
     }
 }
 

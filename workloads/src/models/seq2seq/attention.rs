@@ -5,6 +5,7 @@ use crate::models::parts::dropout;
 use burn::module::Module;
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use velodrome_harness::contract::apply_linear;
 use velodrome_kernels::{Heads, attention, softmax};
 
 /// What is added to the score of a position that must not be seen: no softmax survives it.
@@ -77,8 +78,8 @@ impl Attention {
     /// Keys and values of `x`, `[examples, positions, width]`.
     pub(super) fn key_values(&self, x: Tensor<3>) -> KeyValues {
         KeyValues {
-            keys: self.key.forward(x.clone()),
-            values: self.value.forward(x),
+            keys: apply_linear(&self.key, x.clone()),
+            values: apply_linear(&self.value, x),
         }
     }
 
@@ -95,7 +96,7 @@ impl Attention {
         let [examples, positions, width] = x.dims();
         let each = (width / self.heads) as f64;
         let scale = self.temperature * each.powf(-0.5);
-        let query = self.query.forward(x);
+        let query = apply_linear(&self.query, x);
         let [_, keys, _] = seen.keys.dims();
         let open = || Tensor::zeros([1, 1, 1, keys], &query.device());
         let mask = mask.cloned().unwrap_or_else(open);
@@ -106,7 +107,7 @@ impl Attention {
                 scale,
             };
             let mixed = attention(heads, query, seen.keys, seen.values, mask);
-            return self.output.forward(mixed);
+            return apply_linear(&self.output, mixed);
         }
         let query = self.split(query.mul_scalar(scale));
         let scores = query.matmul(self.split(seen.keys).transpose());
@@ -114,7 +115,7 @@ impl Attention {
             .matmul(self.split(seen.values))
             .swap_dims(1, 2)
             .reshape([examples, positions, width]);
-        self.output.forward(mixed)
+        apply_linear(&self.output, mixed)
     }
 }
 

@@ -7,6 +7,7 @@ use crate::models::parts::{Activation, LayerNorm, dropout};
 use burn::module::Module;
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
+use velodrome_harness::contract::apply_linear;
 
 /// Added to the variance of layer norms, as in AlgoPerf's models.
 const EPSILON: f64 = 1e-6;
@@ -50,11 +51,11 @@ impl FeedForward {
     }
 
     fn forward(&self, x: Tensor<3>, rate: f64) -> Tensor<3> {
-        let mut hidden = self.activation.apply(self.up.forward(x.clone()));
+        let mut hidden = self.activation.apply(apply_linear(&self.up, x.clone()));
         if let Some(gate) = &self.gate {
-            hidden = hidden * gate.forward(x);
+            hidden = hidden * apply_linear(gate, x);
         }
-        self.down.forward(dropout(hidden, rate))
+        apply_linear(&self.down, dropout(hidden, rate))
     }
 }
 

@@ -10,7 +10,9 @@ use burn::nn::conv::{Conv1d, Conv1dConfig};
 use burn::nn::{Initializer, Linear, PaddingConfig1d};
 use burn::tensor::activation::softplus;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use velodrome_harness::contract::{Batch, ModelError, Network, NormStatistics, ParamKind, Pass};
+use velodrome_harness::contract::{
+    Batch, ModelError, Network, NormStatistics, ParamKind, Pass, apply_linear,
+};
 use velodrome_kernels::{Heads, attention, depthwise};
 use velodrome_results::measures::Measures;
 
@@ -83,8 +85,8 @@ impl FeedForward {
     }
 
     fn forward(&self, x: Tensor<3>, activation: Activation, rate: f64) -> Tensor<3> {
-        let x = activation.apply(self.up.forward(self.norm.forward(x)));
-        dropout(self.down.forward(dropout(x, rate)), rate)
+        let x = activation.apply(apply_linear(&self.up, self.norm.forward(x)));
+        dropout(apply_linear(&self.down, dropout(x, rate)), rate)
     }
 }
 
@@ -125,9 +127,9 @@ impl Attention {
             .mul_scalar(std::f64::consts::LN_2.recip())
             .repeat_dim(0, self.heads)
             .reshape([1, 1, width]);
-        let query = self.query.forward(x.clone()) * query_scale;
-        let key = self.key.forward(x.clone());
-        let value = self.value.forward(x);
+        let query = apply_linear(&self.query, x.clone()) * query_scale;
+        let key = apply_linear(&self.key, x.clone());
+        let value = apply_linear(&self.value, x);
         let heads = Heads {
             heads: self.heads,
             shared: self.heads,
@@ -139,7 +141,7 @@ impl Attention {
         } else {
             mixed.mul_scalar(self.temperature)
         };
-        dropout(self.output.forward(mixed), rate)
+        dropout(apply_linear(&self.output, mixed), rate)
     }
 }
 
@@ -181,14 +183,14 @@ impl Convolution {
         pass: &mut Pass,
     ) -> Tensor<3> {
         let x = self.norm.forward(x);
-        let x = self.up.forward(x.clone())
-            * Activation::Sigmoid.apply(self.gate.forward(x))
+        let x = apply_linear(&self.up, x.clone())
+            * Activation::Sigmoid.apply(apply_linear(&self.gate, x))
             * mask.clone();
         let kernel = self.depthwise.weight.val();
         let [_, _, taps] = kernel.dims();
         let x = depthwise(x, kernel, taps / 2);
         let x = activation.apply(self.batch_norm.forward(x, mask, pass));
-        dropout(self.output.forward(x), rate)
+        dropout(apply_linear(&self.output, x), rate)
     }
 }
 
@@ -304,7 +306,7 @@ impl Conformer {
         for block in &self.blocks {
             x = block.forward(x, (mask.clone(), bias.clone()), rate, pass);
         }
-        (self.head.forward(self.norm.forward(x)), positions)
+        (apply_linear(&self.head, self.norm.forward(x)), positions)
     }
 }
 

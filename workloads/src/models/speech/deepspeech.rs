@@ -8,7 +8,9 @@ use crate::models::parts::{LayerNorm, dropout};
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Int, Tensor};
-use velodrome_harness::contract::{Batch, ModelError, Network, NormStatistics, ParamKind, Pass};
+use velodrome_harness::contract::{
+    Batch, ModelError, Network, NormStatistics, ParamKind, Pass, apply_linear,
+};
 use velodrome_results::measures::Measures;
 
 /// Sizes and choices of a [`DeepSpeech`].
@@ -180,13 +182,13 @@ impl DeepSpeech {
         }
         for layer in &self.feed_forward {
             let y = layer.norm.forward(x.clone(), mask.clone(), pass);
-            let y = self.config.activation().apply(layer.map.forward(y)) * mask.clone();
+            let y = self.config.activation().apply(apply_linear(&layer.map, y)) * mask.clone();
             x = join(x, dropout(y, rate));
         }
         if let Some(norm) = &self.norm {
             x = norm.forward(x);
         }
-        (self.head.forward(x), positions)
+        (apply_linear(&self.head, x), positions)
     }
 }
 

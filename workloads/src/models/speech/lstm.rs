@@ -4,6 +4,7 @@ use super::mask;
 use burn::module::Module;
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor};
+use velodrome_harness::contract::apply_linear;
 use velodrome_kernels::recurrence;
 
 /// Two LSTMs (Hochreiter and Schmidhuber 1997) without peepholes, one in each direction; the backward
@@ -74,8 +75,8 @@ impl BiLstm {
     pub fn forward(&self, x: Tensor<3>, lengths: Tensor<1, Int>) -> Tensor<3> {
         let [examples, positions, _] = x.dims();
         let (h, order) = (self.hidden, Reversal::new(lengths.clone(), positions));
-        let backward = order.apply(self.backward_input.forward(x.clone()));
-        let forward = self.forward_input.forward(x);
+        let backward = order.apply(apply_linear(&self.backward_input, x.clone()));
+        let forward = apply_linear(&self.forward_input, x);
         let bias = |linear: &Linear| {
             let bias = linear.bias.as_ref().map(|bias| bias.val());
             bias.map(|bias| bias.reshape([1, 1, 4 * h]))

@@ -7,6 +7,7 @@ use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Initializer, Linear, PaddingConfig2d};
 use burn::tensor::{Device, Int, Tensor};
+use velodrome_harness::contract::apply_linear;
 
 /// Two 3x3 convolutions of stride 2, each with an activation, and a linear map: a quarter of the frames
 /// and a quarter of the bands. The border has one row of zeros on each side (AlgoPerf's has one
@@ -85,7 +86,7 @@ impl Subsample {
         let x = x
             .swap_dims(1, 2)
             .reshape([examples, frames, channels * bands]);
-        let x = positions(self.project.forward(x));
+        let x = positions(apply_linear(&self.project, x));
         Hidden {
             x: dropout(x, rate),
             positions: lengths,
