@@ -17,6 +17,17 @@ pub struct Heads {
     pub scale: f64,
 }
 
+impl Heads {
+    /// As many heads of keys and values as of queries.
+    pub fn each(heads: usize, scale: f64) -> Self {
+        Self {
+            heads,
+            shared: heads,
+            scale,
+        }
+    }
+}
+
 /// All sizes of one call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes {

@@ -57,7 +57,7 @@ pub fn batch_norm(
 }
 
 /// The tensor as a constant on the device without graphs.
-pub(crate) fn without_graph<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+pub fn without_graph<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     match x.device().is_autodiff() {
         true => x.inner(),
         false => x,

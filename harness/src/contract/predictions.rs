@@ -6,6 +6,7 @@
 
 use super::error::ModelError;
 use burn::tensor::{Int, Tensor};
+use velodrome_kernels::plain::without_graph;
 
 /// Class scores and labels of all units of a batch.
 #[derive(Debug, Clone)]
@@ -34,7 +35,7 @@ impl Predictions {
     pub fn plain(&self) -> Self {
         let labels = self.labels.clone();
         Self {
-            logits: plain(self.logits.clone()),
+            logits: without_graph(self.logits.clone()),
             labels: if labels.device().is_autodiff() {
                 labels.inner()
             } else {
@@ -76,7 +77,7 @@ impl UnitLosses {
     /// The same without graph.
     pub fn plain(&self) -> Self {
         Self {
-            losses: plain(self.losses.clone()),
+            losses: without_graph(self.losses.clone()),
             ..*self
         }
     }
@@ -96,7 +97,7 @@ impl Seen {
     /// A view of losses alone.
     pub(crate) fn of_losses(losses: Tensor<1>) -> Self {
         Self {
-            losses: plain(losses),
+            losses: without_graph(losses),
             units: None,
             predictions: None,
         }
@@ -149,13 +150,4 @@ pub enum Weights {
 /// spread evenly over all classes (Szegedy et al. 2016, arXiv 1512.00567; as in PyTorch).
 pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>, smoothing: f64) -> Tensor<1> {
     velodrome_kernels::cross_entropy(logits, labels, smoothing)
-}
-
-/// A tensor without its graph.
-pub(crate) fn plain<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
-    if tensor.device().is_autodiff() {
-        tensor.inner()
-    } else {
-        tensor
-    }
 }

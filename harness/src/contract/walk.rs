@@ -2,9 +2,9 @@
 
 use super::network::Network;
 use super::params::{BUFFER_IDS, ParamInfo, ParamKind, ParamList, param_id};
-use super::predictions::plain;
 use burn::module::{ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::Tensor;
+use velodrome_kernels::plain::without_graph;
 
 pub(super) fn info_of(params: &ParamList, id: ParamId) -> Option<&ParamInfo> {
     let index = id.val().checked_sub(1)?;
@@ -169,7 +169,7 @@ impl ModuleMapper for Substitute<'_> {
         let (id, tensor, mapper) = param.consume();
         let shape = tensor.dims();
         let n = shape.iter().product::<usize>();
-        let flat = plain(tensor.clone()).reshape([n]);
+        let flat = without_graph(tensor.clone()).reshape([n]);
         let tensor = match (self.each)(id, flat) {
             Some(value) => value.reshape(shape),
             None => tensor,

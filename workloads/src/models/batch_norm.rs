@@ -6,6 +6,7 @@ use burn::nn::Initializer;
 use burn::tensor::module::batch_norm;
 use burn::tensor::{Device, Tensor};
 use velodrome_harness::contract::{NormStatistics, Pass};
+use velodrome_kernels::plain::without_graph;
 
 /// Share of the new statistics in an update of the running ones.
 const MOMENTUM: f64 = 0.1;
@@ -80,20 +81,12 @@ pub(super) fn parameters(channels: usize) -> usize {
     2 * channels
 }
 
-pub(super) fn plain<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
-    if tensor.device().is_autodiff() {
-        tensor.inner()
-    } else {
-        tensor
-    }
-}
-
 /// Moves a running statistic by `share` towards a new one.
 pub(super) fn blend(running: Param<Tensor<1>>, new: Tensor<1>, share: f64) -> Param<Tensor<1>> {
     running.map(|old| {
         let autodiff = old.device().is_autodiff();
         // Without graph, or each update would hold on to the one before.
-        let mixed = plain(old).mul_scalar(1.0 - share) + new.mul_scalar(share);
+        let mixed = without_graph(old).mul_scalar(1.0 - share) + new.mul_scalar(share);
         if autodiff {
             Tensor::from_inner(mixed)
         } else {

@@ -149,11 +149,6 @@ fn glorot_normal(from: usize, to: usize) -> Initializer {
     }
 }
 
-/// A layer norm with the epsilon of AlgoPerf's.
-fn layer_norm(width: usize, device: &Device) -> LayerNorm {
-    LayerNorm::new(width, 1e-6, device)
-}
-
 /// A bottom network on the real features, one embedding table for all categorical ones, their
 /// interaction, and a top network with one output. Reads the fields `dense` (real, `[examples,
 /// dense]`), `category` (integer, `[examples, columns]`: rows of the table, all below
@@ -190,7 +185,7 @@ impl Dlrm {
             pairs
                 .map(|(at, (&from, &to))| Layer {
                     linear: linear(from, to, initial(from, to), device),
-                    norm: config.layer_norm.then(|| layer_norm(to, device)),
+                    norm: config.layer_norm.then(|| LayerNorm::new(to, device)),
                     residual: residual && at > 0 && from == to,
                 })
                 .collect::<Vec<_>>()
@@ -207,7 +202,9 @@ impl Dlrm {
                     max: scale,
                 })
                 .init(device),
-            embedding_norm: config.layer_norm.then(|| layer_norm(config.width, device)),
+            embedding_norm: config
+                .layer_norm
+                .then(|| LayerNorm::new(config.width, device)),
             top: layers(config.top_input(), &config.top, glorot_normal),
             head: linear(last, 1, glorot_normal(last, 1), device),
             dense: config.dense,

@@ -116,7 +116,7 @@ impl Update {
             norms: config
                 .hidden
                 .iter()
-                .map(|width| LayerNorm::new(*width, 1e-6, device))
+                .map(|width| LayerNorm::new(*width, device))
                 .collect(),
             activation: config.activation,
         }

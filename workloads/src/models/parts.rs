@@ -51,8 +51,13 @@ pub(crate) struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// The identity on vectors of mean 0 and variance 1.
-    pub(crate) fn new(width: usize, epsilon: f64, device: &Device) -> Self {
+    /// The identity on vectors of mean 0 and variance 1, with AlgoPerf's epsilon.
+    pub(crate) fn new(width: usize, device: &Device) -> Self {
+        Self::with_epsilon(width, 1e-6, device)
+    }
+
+    /// The same with an epsilon of its own.
+    pub(crate) fn with_epsilon(width: usize, epsilon: f64, device: &Device) -> Self {
         Self {
             gamma: Initializer::Ones.init([width], device),
             beta: Initializer::Zeros.init([width], device),

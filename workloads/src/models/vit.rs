@@ -135,10 +135,6 @@ fn linear(from: usize, to: usize, bias: Initializer, device: &Device) -> Linear 
     linear
 }
 
-fn layer_norm(width: usize, device: &Device) -> LayerNorm {
-    LayerNorm::new(width, 1e-6, device)
-}
-
 #[derive(Module, Debug)]
 struct Attention {
     query: Linear,
@@ -169,11 +165,7 @@ impl Attention {
         let value = lengthen(&self.value.weight, apply_linear(&self.value, memory));
         let [_, keys, _] = key.dims();
         let open = Tensor::zeros([1, 1, 1, keys], &key.device());
-        let heads = Heads {
-            heads: self.heads,
-            shared: self.heads,
-            scale,
-        };
+        let heads = Heads::each(self.heads, scale);
         apply_linear(&self.output, attention(heads, query, key, value, open))
     }
 }
@@ -225,9 +217,9 @@ struct Block {
 impl Block {
     fn new(config: &VitConfig, device: &Device) -> Self {
         Self {
-            norm1: layer_norm(config.width, device),
+            norm1: LayerNorm::new(config.width, device),
             attention: Attention::new(config, device),
-            norm2: layer_norm(config.width, device),
+            norm2: LayerNorm::new(config.width, device),
             feed_forward: FeedForward::new(config, config.gated, device),
             norm: config.norm,
         }
@@ -268,7 +260,7 @@ impl Probe {
         Self {
             probe: XAVIER.init_with([1, d], Some(1), Some(d), device),
             attention: Attention::new(config, device),
-            norm: layer_norm(d, device),
+            norm: LayerNorm::new(d, device),
             feed_forward: FeedForward::new(config, false, device),
         }
     }
@@ -328,7 +320,7 @@ impl Vit {
             blocks: (0..config.layers)
                 .map(|_| Block::new(config, device))
                 .collect(),
-            final_norm: (config.norm == NormPlace::Pre).then(|| layer_norm(d, device)),
+            final_norm: (config.norm == NormPlace::Pre).then(|| LayerNorm::new(d, device)),
             pool: (config.pool == Pool::Attention).then(|| Probe::new(config, device)),
             representation,
             head: LinearConfig::new(d, config.tasks * config.classes)

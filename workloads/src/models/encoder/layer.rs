@@ -53,11 +53,7 @@ impl Layer {
         let [_, keys, _] = key.dims();
         let mask = open_in_front(mask.scores.clone(), keys);
         if rate <= 0.0 {
-            let heads = Heads {
-                heads: self.heads,
-                shared: self.heads,
-                scale,
-            };
+            let heads = Heads::each(self.heads, scale);
             return apply_linear(&self.output, attention(heads, query, key, value, mask));
         }
         let split = |x: Tensor<3>| {

@@ -103,7 +103,7 @@ impl EncoderConfig {
     }
 
     fn norm(&self, device: &Device) -> LayerNorm {
-        LayerNorm::new(self.width, self.epsilon, device)
+        LayerNorm::with_epsilon(self.width, self.epsilon, device)
     }
 }
 

@@ -194,11 +194,7 @@ impl Attention {
             }
             None => (query, key, ((width / self.heads) as f64).powf(-0.5)),
         };
-        let heads = Heads {
-            heads: self.heads,
-            shared: self.heads,
-            scale: self.temperature * scale,
-        };
+        let heads = Heads::each(self.heads, self.temperature * scale);
         let [_, keys, _] = key.dims();
         let mixed = attention(heads, query, key, value, view.mask(keys));
         apply_linear(&self.output, mixed)

@@ -101,11 +101,7 @@ impl Attention {
         let open = || Tensor::zeros([1, 1, 1, keys], &query.device());
         let mask = mask.cloned().unwrap_or_else(open);
         if rate <= 0.0 {
-            let heads = Heads {
-                heads: self.heads,
-                shared: self.heads,
-                scale,
-            };
+            let heads = Heads::each(self.heads, scale);
             let mixed = attention(heads, query, seen.keys, seen.values, mask);
             return apply_linear(&self.output, mixed);
         }

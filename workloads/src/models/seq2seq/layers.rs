@@ -9,13 +9,6 @@ use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 use velodrome_harness::contract::apply_linear;
 
-/// Added to the variance of layer norms, as in AlgoPerf's models.
-const EPSILON: f64 = 1e-6;
-
-pub(super) fn layer_norm(width: usize, device: &Device) -> LayerNorm {
-    LayerNorm::new(width, EPSILON, device)
-}
-
 fn linear(from: usize, to: usize, device: &Device) -> Linear {
     let mut linear = LinearConfig::new(from, to)
         .with_initializer(Initializer::XavierUniform { gain: 1.0 })
@@ -70,7 +63,7 @@ struct Residual {
 impl Residual {
     fn new(config: &Seq2SeqConfig, device: &Device) -> Self {
         Self {
-            norm: layer_norm(config.width, device),
+            norm: LayerNorm::new(config.width, device),
             place: config.norm,
         }
     }

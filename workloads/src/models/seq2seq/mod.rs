@@ -12,7 +12,7 @@ use attention::{causal_mask, padding_mask, segment_mask};
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, Initializer};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use layers::{DecoderLayer, DecoderMasks, EncoderLayer, layer_norm};
+use layers::{DecoderLayer, DecoderMasks, EncoderLayer};
 use scores::Scores;
 pub use scores::Scoring;
 pub use search::Search;
@@ -217,7 +217,7 @@ impl Transformer {
                 })
                 .init(device)
         };
-        let norm = || (config.norm == NormPlace::Pre).then(|| layer_norm(config.width, device));
+        let norm = || (config.norm == NormPlace::Pre).then(|| LayerNorm::new(config.width, device));
         Ok(Self {
             embedding: embedding(config.target_vocabulary),
             source_embedding: (!config.shared_embedding)

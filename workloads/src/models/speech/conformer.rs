@@ -64,10 +64,6 @@ impl ConformerConfig {
     }
 }
 
-fn layer_norm(width: usize, device: &Device) -> LayerNorm {
-    LayerNorm::new(width, 1e-6, device)
-}
-
 #[derive(Module, Debug)]
 struct FeedForward {
     norm: LayerNorm,
@@ -78,7 +74,7 @@ struct FeedForward {
 impl FeedForward {
     fn new(config: &ConformerConfig, device: &Device) -> Self {
         Self {
-            norm: layer_norm(config.width, device),
+            norm: LayerNorm::new(config.width, device),
             up: linear(config.width, config.feed_forward, device),
             down: linear(config.feed_forward, config.width, device),
         }
@@ -107,7 +103,7 @@ impl Attention {
     fn new(config: &ConformerConfig, device: &Device) -> Self {
         let d = config.width;
         Self {
-            norm: layer_norm(d, device),
+            norm: LayerNorm::new(d, device),
             query: linear(d, d, device),
             key: linear(d, d, device),
             value: linear(d, d, device),
@@ -130,11 +126,7 @@ impl Attention {
         let query = apply_linear(&self.query, x.clone()) * query_scale;
         let key = apply_linear(&self.key, x.clone());
         let value = apply_linear(&self.value, x);
-        let heads = Heads {
-            heads: self.heads,
-            shared: self.heads,
-            scale: (each as f64).powf(-0.5),
-        };
+        let heads = Heads::each(self.heads, (each as f64).powf(-0.5));
         let mixed = attention(heads, query, key, value, bias);
         let mixed = if self.temperature == 1.0 {
             mixed
@@ -160,7 +152,7 @@ impl Convolution {
         let (d, kernel) = (config.width, config.kernel);
         let pad = kernel / 2;
         Self {
-            norm: layer_norm(d, device),
+            norm: LayerNorm::new(d, device),
             up: linear(d, d, device),
             gate: linear(d, d, device),
             depthwise: Conv1dConfig::new(d, d, kernel)
@@ -212,7 +204,9 @@ impl Block {
             attention: Attention::new(config, device),
             convolution: Convolution::new(config, device),
             feed_forward2: FeedForward::new(config, device),
-            norm: config.final_norm.then(|| layer_norm(config.width, device)),
+            norm: config
+                .final_norm
+                .then(|| LayerNorm::new(config.width, device)),
             activation: config.activation,
         }
     }
@@ -272,7 +266,7 @@ impl Conformer {
             blocks: (0..config.layers)
                 .map(|_| Block::new(config, device))
                 .collect(),
-            norm: layer_norm(config.width, device),
+            norm: LayerNorm::new(config.width, device),
             head: linear(config.width, config.spelling.classes(), device),
             config: config.clone(),
         })

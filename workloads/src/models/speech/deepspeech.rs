@@ -65,10 +65,6 @@ impl DeepSpeechConfig {
     }
 }
 
-fn layer_norm(width: usize, device: &Device) -> LayerNorm {
-    LayerNorm::new(width, 1e-6, device)
-}
-
 /// The norm before a layer: one of the two.
 #[derive(Module, Debug)]
 struct Norm {
@@ -81,7 +77,7 @@ impl Norm {
         let (d, layer) = (config.width, config.layer_norms);
         Self {
             batch: (!layer).then(|| MaskedBatchNorm::new(d, config.norm_share, device)),
-            layer: layer.then(|| layer_norm(d, device)),
+            layer: layer.then(|| LayerNorm::new(d, device)),
         }
     }
 
@@ -157,7 +153,7 @@ impl DeepSpeech {
                     map: linear(d, d, device),
                 })
                 .collect(),
-            norm: config.head_norm.then(|| layer_norm(d, device)),
+            norm: config.head_norm.then(|| LayerNorm::new(d, device)),
             head: linear(d, config.spelling.classes(), device),
             config: config.clone(),
         })

@@ -5,6 +5,7 @@ use burn::module::{Module, Param, ParamId};
 use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor};
 use velodrome_harness::contract::{NormStatistics, Pass};
+use velodrome_kernels::plain::without_graph;
 
 /// Added to the variance under the root.
 const EPSILON: f64 = 1e-3;
@@ -58,8 +59,8 @@ impl MaskedBatchNorm {
             // One value has no unbiased variance; its biased one (0) is kept.
             let unbiased = count.clone() / count.sub_scalar(1.0).clamp_min(1.0);
             pass.record_norm(NormStatistics {
-                mean: batch_norm::plain(mean),
-                variance: batch_norm::plain(variance.clone() * unbiased),
+                mean: without_graph(mean),
+                variance: without_graph(variance.clone() * unbiased),
             });
             (centred, variance)
         } else {
