@@ -1,14 +1,14 @@
 //! Each fused operation beside burn's own: milliseconds of a pass forward, and forward and backward, at sizes
 //! of the laptop workloads. The rounds of both take turns.
 //!
-//! `cargo bench -p velodrome-kernels` prints medians and their ratios; an argument that is a number makes the
-//! rounds that many.
+//! `cargo bench --workspace --bench operations` prints medians and their ratios; an argument that is a number
+//! makes the rounds that many, another one picks the operations whose names have it in them.
 
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use std::time::Instant;
 use velodrome_kernels::{
     Function, Heads, Norm, attention, batch_norm, convolution, cross_entropy, ctc, depthwise,
-    function, norm, plain, recurrence, softmax,
+    function, linear, norm, plain, recurrence, softmax,
 };
 
 // burn allocates for each operation: the command's allocator decides much of the time.
@@ -35,6 +35,27 @@ fn rows(device: &Device) -> Vec<Row> {
     ] {
         let fused = Box::new(move |x| function(f, x));
         rows.push((name, [16, 64, 1536], fused, Box::new(move |x| f.plain(x))));
+    }
+    for (name, shape, outputs) in [
+        ("linear, 64 of 256 to 256", [1, 64, 256], 256),
+        ("linear, 64 of 512 to 256", [1, 64, 512], 256),
+        ("linear, 128 of 256 to 256", [1, 128, 256], 256),
+        ("linear, 64 of 256 to 128", [1, 64, 256], 128),
+        ("linear, 512 of 1024 to 1024", [1, 512, 1024], 1024),
+        ("linear, 512 of 512 to 256", [1, 512, 512], 256),
+        ("linear, 16 x 64 of 128 to 512", [16, 64, 128], 512),
+        ("linear, 512 x 3 of 128 to 128", [512, 3, 128], 128),
+    ] {
+        let weight =
+            Tensor::<2>::random([shape[2], outputs], Distribution::Normal(0.0, 0.1), device);
+        let bias = Tensor::<1>::zeros([outputs], device).require_grad();
+        let [own, other] = [weight.clone(), weight].map(|w| (w.require_grad(), bias.clone()));
+        rows.push((
+            name,
+            shape,
+            Box::new(move |x| linear(x, own.0.clone(), Some(own.1.clone()))),
+            Box::new(move |x| plain::linear(x, other.0.clone(), Some(other.1.clone()))),
+        ));
     }
     rows.push((
         "softmax",
@@ -215,7 +236,13 @@ fn main() {
     println!(
         "operation                      ms forward   burn  ratio   with backward   burn  ratio"
     );
+    let chosen: Option<String> = std::env::args()
+        .skip(1)
+        .find(|a| a.parse::<usize>().is_err() && !a.starts_with('-'));
     for (name, shape, fused, burn) in rows(&device) {
+        if chosen.as_ref().is_some_and(|part| !name.contains(&**part)) {
+            continue;
+        }
         device.seed(1);
         let x = Tensor::<3>::random(shape, Distribution::Normal(0.0, 1.0), &device);
         let _ = (time(&fused, &x), time(&burn, &x));

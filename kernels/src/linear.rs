@@ -1,16 +1,10 @@
 //! Linear maps of rows: `x W + b` and its gradients, one product of matrices each for all rows.
 
 use crate::pass::{self, total};
-use crate::product::{Matrix, product};
+use crate::product::{Matrix, shared_product};
 use crate::wide::vectorized;
 use rayon::prelude::*;
 
-/// Rows of a result that one task makes at least: each task packs the other matrix for itself.
-const ROWS: usize = 32;
-/// Products of two numbers that one task adds up at least.
-const WORK: usize = 1 << 18;
-/// Tasks at most, however many threads there are.
-const TASKS: usize = 16;
 /// Elements that a part of a sum over rows has at least.
 const PART: usize = 1 << 13;
 
@@ -22,78 +16,55 @@ pub(crate) struct Sizes {
     pub(crate) outputs: usize,
 }
 
-/// How many of `rows` rows of a result one task makes, where each takes `each` products.
-fn share(rows: usize, each: usize) -> usize {
-    let by_work = rows.saturating_mul(each) / WORK;
-    let tasks = by_work.min(rows / ROWS).clamp(1, TASKS);
-    rows.div_ceil(tasks).max(1)
+impl Sizes {
+    fn of_inputs(self, x: &[f32]) -> Matrix<'_> {
+        Matrix::new(x, self.rows, self.inputs, self.inputs)
+    }
+
+    fn of_outputs(self, y: &[f32]) -> Matrix<'_> {
+        Matrix::new(y, self.rows, self.outputs, self.outputs)
+    }
+
+    fn weight(self, weight: &[f32]) -> Matrix<'_> {
+        Matrix::new(weight, self.inputs, self.outputs, self.outputs)
+    }
 }
 
 /// `x W + b`, `[rows, outputs]`, from `x`, `[rows, inputs]`, `W`, `[inputs, outputs]`, and `b`, `[outputs]`,
 /// which is empty where there is none.
 pub(crate) fn linear(sizes: Sizes, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
-    let Sizes {
-        rows,
-        inputs,
-        outputs,
-    } = sizes;
-    let mut out = vec![0.0; rows * outputs];
-    let weight = Matrix::new(weight, inputs, outputs, outputs);
-    let each = share(rows, inputs * outputs);
-    let pieces = out.par_chunks_mut((each * outputs).max(1));
-    let pieces = pieces.zip(x.par_chunks((each * inputs).max(1)));
-    pieces.for_each(|(out, x)| {
-        for row in out.chunks_exact_mut(outputs.max(1)) {
-            // Nothing to copy of no bias.
-            row.iter_mut()
-                .zip(bias)
-                .for_each(|(out, bias)| *out = *bias);
-        }
-        let x = Matrix::new(x, x.len() / inputs.max(1), inputs, inputs);
-        product(out, outputs, !bias.is_empty(), 1.0, x, weight);
-    });
+    let mut out = vec![0.0; sizes.rows * sizes.outputs];
+    if !bias.is_empty() {
+        out.par_chunks_mut((PART / bias.len()).max(1) * bias.len())
+            .flat_map_iter(|rows| rows.chunks_exact_mut(bias.len()))
+            .for_each(|row| row.copy_from_slice(bias));
+    }
+    let (x, weight) = (sizes.of_inputs(x), sizes.weight(weight));
+    shared_product(&mut out, !bias.is_empty(), x, weight);
     out
 }
 
 /// The gradient of `x`: `G W^T`.
 pub(crate) fn input_gradient(sizes: Sizes, gradient: &[f32], weight: &[f32]) -> Vec<f32> {
-    let Sizes {
-        rows,
-        inputs,
-        outputs,
-    } = sizes;
-    let mut out = vec![0.0; rows * inputs];
-    let weight = Matrix::new(weight, inputs, outputs, outputs).turned();
-    let each = share(rows, inputs * outputs);
-    let pieces = out.par_chunks_mut((each * inputs).max(1));
-    let pieces = pieces.zip(gradient.par_chunks((each * outputs).max(1)));
-    pieces.for_each(|(out, gradient)| {
-        let rows = gradient.len() / outputs.max(1);
-        let gradient = Matrix::new(gradient, rows, outputs, outputs);
-        product(out, inputs, false, 1.0, gradient, weight);
-    });
+    let mut out = vec![0.0; sizes.rows * sizes.inputs];
+    shared_product(
+        &mut out,
+        false,
+        sizes.of_outputs(gradient),
+        sizes.weight(weight).turned(),
+    );
     out
 }
 
 /// The gradient of `W`: `x^T G`.
 pub(crate) fn weight_gradient(sizes: Sizes, gradient: &[f32], x: &[f32]) -> Vec<f32> {
-    let Sizes {
-        rows,
-        inputs,
-        outputs,
-    } = sizes;
-    let mut out = vec![0.0; inputs * outputs];
-    let gradient = Matrix::new(gradient, rows, outputs, outputs);
-    let each = share(inputs, rows * outputs);
-    let pieces = out.par_chunks_mut((each * outputs).max(1)).enumerate();
-    pieces.for_each(|(nth, out)| {
-        // Columns of `x` from this task's first on; the last one's row ends where `x` does.
-        let first = nth * each;
-        let columns = out.len() / outputs.max(1);
-        let x = x.get(first..).unwrap_or_default();
-        let x = Matrix::new(x, rows, columns, inputs).turned();
-        product(out, outputs, false, 1.0, x, gradient);
-    });
+    let mut out = vec![0.0; sizes.inputs * sizes.outputs];
+    shared_product(
+        &mut out,
+        false,
+        sizes.of_inputs(x).turned(),
+        sizes.of_outputs(gradient),
+    );
     out
 }
 

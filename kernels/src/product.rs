@@ -2,6 +2,9 @@
 
 use gemm::Parallelism;
 
+/// Products of two numbers from which a second thread is worth waking: what burn takes.
+const SHARED: usize = 192 * 192 * 192;
+
 /// A matrix in a slice: element `(i, j)` is at `i * row + j`.
 #[derive(Clone, Copy)]
 pub(crate) struct Matrix<'a> {
@@ -72,6 +75,27 @@ pub(crate) fn product(
     a: Matrix<'_>,
     b: Matrix<'_>,
 ) {
+    multiply(out, row, (keep, factor), a, b, Parallelism::None);
+}
+
+/// `out = keep * out + a b`, by all threads where it is worth while: the same bits as by one.
+pub(crate) fn shared_product(out: &mut [f32], keep: bool, a: Matrix<'_>, b: Matrix<'_>) {
+    let ((m, k), (_, n)) = (a.dims(), b.dims());
+    let threads = match m.saturating_mul(k).saturating_mul(n) < SHARED {
+        true => Parallelism::None,
+        false => Parallelism::Rayon(0),
+    };
+    multiply(out, n, (keep, 1.0), a, b, threads);
+}
+
+fn multiply(
+    out: &mut [f32],
+    row: usize,
+    (keep, factor): (bool, f32),
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    threads: Parallelism,
+) {
     let ((m, k), (inner, n)) = (a.dims(), b.dims());
     let sizes = k == inner && a.fits() && b.fits() && fits(out.len(), m, n, row);
     debug_assert!(sizes, "sizes of a product");
@@ -102,7 +126,7 @@ pub(crate) fn product(
             false,
             false,
             false,
-            Parallelism::None,
+            threads,
         );
     }
 }

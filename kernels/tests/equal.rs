@@ -394,10 +394,15 @@ fn threads_change_nothing() {
                 None,
                 1e-5,
             );
+            let weight = leaf(&numbers_of.tensor([96, 256], 0.2), DType::F32);
+            let bias = Tensor::<1>::ones([256], &device).require_grad();
+            let y = linear(y, weight.clone(), Some(bias.clone()));
             let found = softmax(y).powi_scalar(2).sum().backward();
             [
                 numbers(x.grad(&found).unwrap()),
                 numbers(scale.grad(&found).unwrap()),
+                numbers(weight.grad(&found).unwrap()),
+                numbers(bias.grad(&found).unwrap()),
             ]
         })
     };
