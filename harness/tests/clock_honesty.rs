@@ -38,7 +38,7 @@ fn only_start_steps_and_preparation_are_on_the_clock() {
     let mut workload = FakeWorkload::new(&time);
     workload.open_takes = 1000 * SECOND;
     let mut probe = Probe::new(&time);
-    probe.on_start = |t| t.advance(3 * SECOND);
+    probe.on_start = |t, _| t.advance(3 * SECOND);
     probe.on_prepare = |t| t.advance(SECOND / 2);
     let t = time.clone();
     probe.on_update = Arc::new(move |step, trainee, batch| {

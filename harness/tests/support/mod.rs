@@ -188,7 +188,7 @@ pub type OnUpdate =
 
 /// Gradient descent whose hooks are closures of the test.
 pub struct Probe {
-    pub on_start: fn(&FakeTime),
+    pub on_start: fn(&FakeTime, &mut Trainee),
     pub on_update: OnUpdate,
     pub on_prepare: fn(&FakeTime),
     pub time: Arc<FakeTime>,
@@ -197,7 +197,7 @@ pub struct Probe {
 impl Probe {
     pub fn new(time: &Arc<FakeTime>) -> Self {
         Self {
-            on_start: |_| {},
+            on_start: |_, _| {},
             on_update: Arc::new(descend),
             on_prepare: |_| {},
             time: time.clone(),
@@ -235,10 +235,10 @@ impl Submission for Probe {
 
     fn start(
         &self,
-        _trainee: &mut Trainee,
+        trainee: &mut Trainee,
         _context: &StartContext,
     ) -> Result<Box<dyn Algorithm>, SubmissionError> {
-        (self.on_start)(&self.time);
+        (self.on_start)(&self.time, trainee);
         Ok(Box::new(Running {
             on_update: self.on_update.clone(),
             on_prepare: self.on_prepare,

@@ -11,13 +11,13 @@ use velodrome_results::{EvalRecord, Retained};
 impl Trial<'_> {
     /// One evaluation; says whether the target is met.
     pub(super) fn evaluate(&mut self, race: &mut Race) -> Result<bool, Stop> {
-        self.check_share(&race.trainee)?;
         let device = self.setup.device.clone();
         self.clock.measure(Phase::Prepare, || -> Result<_, Stop> {
             race.algorithm.prepare_for_eval(&mut race.trainee)?;
             fence(&device)
         })?;
         check_seal(&race.trainee)?;
+        self.check_share(race)?;
         let at = self.clock.on_clock();
         let validation = self.measure(&race.trainee, &race.splits.validation)?;
         let test = self.measure(&race.trainee, &race.splits.test)?;
@@ -27,21 +27,6 @@ impl Trial<'_> {
             fence(&device)
         })?;
         Ok(met)
-    }
-
-    /// Fails where the submission trains more than the target allows.
-    fn check_share(&self, trainee: &Trainee) -> Result<(), Stop> {
-        let Some(most) = self.record.target.trainable_share else {
-            return Ok(());
-        };
-        let (trained, given) = (trainee.trainable_parameters(), self.spec.parameters as u64);
-        if trained as f64 > most * given as f64 {
-            return Err(Stop::Barred(format!(
-                "trains {trained} elements of a model of {given}; the target allows {} %",
-                100.0 * most
-            )));
-        }
-        Ok(())
     }
 
     /// Loss on the pretraining data before anything was trained, off the clock.

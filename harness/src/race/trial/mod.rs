@@ -1,6 +1,7 @@
 //! One trial, in this process: workload, submission and clock in, log and record out.
 
 mod evaluate;
+mod share;
 mod start;
 
 use super::checkpoint::{Checkpoint, Header};
@@ -15,6 +16,7 @@ use crate::contract::{
 };
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
+use share::Begun;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,6 +119,8 @@ struct Race {
     splits: Splits,
     /// Held-out pretraining data, where the workload begins from pretrained weights.
     retained: Option<Arc<dyn Dataset>>,
+    /// Where the target limits what may be trained.
+    begun: Option<Begun>,
 }
 
 impl<'a> Trial<'a> {

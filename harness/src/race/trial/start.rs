@@ -3,6 +3,7 @@
 use super::super::checkpoint::{Checkpoint, Header};
 use super::super::clock::Phase;
 use super::super::input::InputQueue;
+use super::share::Begun;
 use super::{Race, Stop, Trial, check_seal, fence};
 use crate::contract::{Hints, Point, Ruleset, StartContext, SubmissionError, Trainee};
 use std::path::Path;
@@ -99,6 +100,9 @@ impl Trial<'_> {
             Ok(algorithm)
         })?;
         check_seal(&trainee)?;
+        // Before a checkpoint is loaded: the start is the same in every segment.
+        let limited = self.record.target.trainable_share.is_some();
+        let begun = limited.then(|| Begun::of(&trainee));
         let log_path = self.setup.dir.join("evals.jsonl");
         let log = match saved {
             None => self
@@ -125,6 +129,7 @@ impl Trial<'_> {
             log,
             splits,
             retained,
+            begun,
         })
     }
 
