@@ -16,6 +16,7 @@ mod depthwise;
 mod entropy;
 mod flex;
 mod function;
+mod gather;
 mod lanes;
 mod linear;
 mod lstm;
@@ -68,6 +69,31 @@ pub fn linear<const D: usize>(
         x.into_dispatch(),
         weight.into_dispatch(),
         bias.into_dispatch(),
+    ))
+}
+
+/// Row `index[i]` of `x`, `[rows, width]`, as row `i`: `[n, width]`. Each number is that of a row.
+pub fn gather(x: Tensor<2>, index: Tensor<1, Int>) -> Tensor<2> {
+    if !fused(&x) {
+        return plain::gather(x, index);
+    }
+    Tensor::from_dispatch(<Dispatch as Forward>::gather_rows(
+        x.into_dispatch(),
+        index.into_dispatch(),
+    ))
+}
+
+/// The rows of `x`, `[n, width]`, summed into `count` rows, row `i` into row `index[i]`: `[count, width]`. Each
+/// number is below `count`.
+pub fn sum_by(x: Tensor<2>, index: Tensor<1, Int>, count: usize) -> Tensor<2> {
+    let [n, _] = x.dims();
+    if !fused(&x) || index.dims() != [n] {
+        return plain::sum_by(x, index, count);
+    }
+    Tensor::from_dispatch(<Dispatch as Forward>::sum_rows(
+        x.into_dispatch(),
+        index.into_dispatch(),
+        count,
     ))
 }
 

@@ -20,6 +20,12 @@ pub(crate) trait Forward: Backend {
         bias: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
 
+    /// Rows of `[rows, width]` by their numbers, `[n]`.
+    fn gather_rows(x: FloatTensor<Self>, index: IntTensor<Self>) -> FloatTensor<Self>;
+
+    /// Rows, `[n, width]`, summed into so many by their places, `[n]`.
+    fn sum_rows(x: FloatTensor<Self>, index: IntTensor<Self>, count: usize) -> FloatTensor<Self>;
+
     /// Softmax over the last axis.
     fn softmax_of_rows(x: FloatTensor<Self>) -> FloatTensor<Self>;
 

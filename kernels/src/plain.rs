@@ -4,7 +4,7 @@ use crate::{Heads, Norm};
 use burn::nn::loss::CTCLossConfig;
 use burn::tensor::module::{batch_norm_train, conv1d, conv2d, linear as burn_linear};
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Int, Tensor, activation};
+use burn::tensor::{IndexingUpdateOp, Int, Tensor, activation};
 
 /// [`crate::linear`].
 pub fn linear<const D: usize>(
@@ -13,6 +13,18 @@ pub fn linear<const D: usize>(
     bias: Option<Tensor<1>>,
 ) -> Tensor<D> {
     burn_linear(x, weight, bias)
+}
+
+/// [`crate::gather`].
+pub fn gather(x: Tensor<2>, index: Tensor<1, Int>) -> Tensor<2> {
+    x.select(0, index)
+}
+
+/// [`crate::sum_by`].
+pub fn sum_by(x: Tensor<2>, index: Tensor<1, Int>, count: usize) -> Tensor<2> {
+    let [_, width] = x.dims();
+    let zeros = Tensor::zeros([count, width], (&x.device(), x.dtype()));
+    zeros.select_assign(0, index, x, IndexingUpdateOp::Add)
 }
 
 /// [`crate::softmax`].

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use velodrome_kernels::{
     Function, Heads, Norm, attention, batch_norm, convolution, cross_entropy, ctc, depthwise,
-    function, linear, norm, plain, recurrence, softmax,
+    function, gather, linear, norm, plain, recurrence, softmax, sum_by,
 };
 
 /// Largest error, as a share of the largest element. Where burn's own operation in 32 bits is further off
@@ -132,6 +132,23 @@ proptest! {
                 let (rows, weight, bias) = given(x);
                 flat(plain::linear(rows, weight, bias))
             });
+    }
+
+    #[test]
+    fn gathered_and_summed_rows(
+        rows in 1usize..60, width in 1usize..90, n in 1usize..400, seed: u64,
+    ) {
+        let mut numbers = Numbers(seed);
+        let x = numbers.tensor([rows, width], 1.0);
+        let index: Vec<i64> = (0..n).map(|i| ((i * i + 3 * i) % rows) as i64).collect();
+        let index = |x: &Tensor<2>| Tensor::<1, Int>::from_data(
+            TensorData::new(index.clone(), [n]), &x.device());
+        check(std::slice::from_ref(&x), &mut numbers, "gathered rows",
+            |x| gather(x[0].clone(), index(&x[0])), |x| plain::gather(x[0].clone(), index(&x[0])));
+        let x = numbers.tensor([n, width], 1.0);
+        check(&[x], &mut numbers, "summed rows",
+            |x| sum_by(x[0].clone(), index(&x[0]), rows),
+            |x| plain::sum_by(x[0].clone(), index(&x[0]), rows));
     }
 
     #[test]

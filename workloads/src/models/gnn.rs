@@ -1,7 +1,7 @@
 //! A message-passing network on graphs: AlgoPerf's model for `ogbg`, a stack of graph networks
 //! (Battaglia et al. 2018, arXiv 1806.01261, algorithm 1, with bonds in both directions).
 
-use super::graph_batch::{Links, sum_by, unpad};
+use super::graph_batch::{Links, unpad};
 use super::parts::{Activation, LayerNorm, dropout};
 use crate::metrics::AveragePrecision;
 use burn::module::{Module, Param};
@@ -10,7 +10,7 @@ use burn::tensor::{Device, Distribution, Int, Tensor};
 use velodrome_harness::contract::{
     Batch, ModelError, Network, ParamKind, Pass, UnitLosses, apply_linear,
 };
-use velodrome_kernels::linear as linear_map;
+use velodrome_kernels::{gather, linear as linear_map, sum_by};
 use velodrome_results::measures::Measures;
 
 /// Sizes and choices of a [`Gnn`].
@@ -193,7 +193,7 @@ impl Step {
                     let [_, width] = graphs.dims();
                     let of_graph =
                         linear_map(graphs.clone(), update.part(from, width)?, None) + bias;
-                    of_graph.select(0, links.graph_of_atom.clone())
+                    gather(of_graph, links.graph_of_atom.clone())
                 }
                 None => bias,
             })
@@ -202,8 +202,8 @@ impl Step {
             + shared(&self.bond, 3 * own)?;
         let received = linear_map(atoms.clone(), self.bond.part(2 * own, own)?, None);
         let first = linear_map(bonds, self.bond.part(0, own)?, None)
-            + sent.select(0, links.senders.clone())
-            + received.select(0, links.receivers.clone());
+            + gather(sent, links.senders.clone())
+            + gather(received, links.receivers.clone());
         let mut bonds = self.bond.finish(first, rate);
         if links.ghost {
             bonds = bonds.mul_scalar(0.0);
@@ -211,8 +211,8 @@ impl Step {
 
         let [_, new] = bonds.dims();
         let [count, _] = atoms.dims();
-        let sent = sum_by(&links.senders, count, &bonds);
-        let received = sum_by(&links.receivers, count, &bonds);
+        let sent = sum_by(bonds.clone(), links.senders.clone(), count);
+        let received = sum_by(bonds.clone(), links.receivers.clone(), count);
         let first = linear_map(atoms, self.atom.part(0, own)?, None)
             + linear_map(sent.clone(), self.atom.part(own, new)?, None)
             + linear_map(received, self.atom.part(own + new, new)?, None)
@@ -220,7 +220,7 @@ impl Step {
         let atoms = self.atom.finish(first, rate);
 
         // Each bond has one sender, so that the sum over atoms is the sum over bonds.
-        let of_graph = |x: &Tensor<2>| sum_by(&links.graph_of_atom, links.graphs, x);
+        let of_graph = |x: &Tensor<2>| sum_by(x.clone(), links.graph_of_atom.clone(), links.graphs);
         let mut first = linear_map(of_graph(&atoms), self.graph.part(0, new)?, None)
             + linear_map(of_graph(&sent), self.graph.part(new, new)?, None)
             + self.graph.bias()?;

@@ -1,18 +1,7 @@
 //! Batches of graphs on their way from padded fields to the rows that a model computes on.
 
-use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
 use velodrome_harness::contract::{Batch, ModelError};
-
-/// The rows of `x` summed into `count` rows, row `i` into row `index[i]`.
-pub(super) fn sum_by(index: &Tensor<1, Int>, count: usize, x: &Tensor<2>) -> Tensor<2> {
-    let [_, width] = x.dims();
-    Tensor::zeros([count, width], &x.device()).select_assign(
-        0,
-        index.clone(),
-        x.clone(),
-        IndexingUpdateOp::Add,
-    )
-}
 
 /// Which rows belong together, once the padding of a batch is gone.
 pub(super) struct Links {
