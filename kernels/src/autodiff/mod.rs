@@ -7,7 +7,7 @@ use crate::function::Function;
 use crate::ops::{Backwards, Forward};
 use crate::rows::Norm;
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::{Autodiff, Backend};
+use burn::backend::{Autodiff, Backend, TensorMetadata};
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn_autodiff::ops::{Backward, OpsKind};
 use steps::*;
@@ -57,7 +57,7 @@ impl<B: Backend + Forward + Backwards, C: CheckpointStrategy> Forward for Autodi
     fn gather_rows(x: FloatTensor<Self>, index: IntTensor<Self>) -> FloatTensor<Self> {
         let prepared = Gather.prepare::<C>([x.node()]).compute_bound();
         let x = x.into_primitive();
-        let rows = x.shape().first().copied().unwrap_or(0);
+        let rows = x.shape().iter().next().copied().unwrap_or(0);
         let value = B::gather_rows(x, index.clone());
         in_graph!(prepared, (index, rows), value)
     }
