@@ -202,6 +202,7 @@ fn race(error: &RaceError) -> Exit {
     match error {
         RaceError::Lock(LockError::Busy { .. }) => Exit::Busy,
         RaceError::Lock(LockError::Io(error)) | RaceError::Record(error) => record(error),
+        RaceError::Lock(LockError::Refused { .. }) => Exit::Io,
         RaceError::Damaged(_) => Exit::Damaged,
         RaceError::OtherPlan { .. } => Exit::OtherPlan,
         RaceError::Spawn { .. } | RaceError::Trial { .. } => Exit::Io,

@@ -5,7 +5,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use std::path::Path;
 use velodrome_results::board::Board;
-use velodrome_results::record::write_atomic;
+use velodrome_results::record::write_shared;
 use velodrome_results::report::{self, Report};
 use velodrome_results::run::{Run, Trial};
 use velodrome_results::{charts, render, tables};
@@ -18,12 +18,12 @@ pub(crate) fn write_board(
     board: &Board,
 ) -> Result<String, Failure> {
     std::fs::create_dir_all(directory).map_err(|e| Failure::io(directory, "create", e))?;
-    write_atomic(
+    write_shared(
         &directory.join("board.md"),
         render::markdown(board).as_bytes(),
     )?;
-    write_atomic(&directory.join("board.csv"), &render::csv(board)?)?;
-    write_atomic(
+    write_shared(&directory.join("board.csv"), &render::csv(board)?)?;
+    write_shared(
         &directory.join("board.json"),
         render::json(board)?.as_bytes(),
     )?;
@@ -66,7 +66,7 @@ pub(crate) fn write_report(
         runs,
         command: command.to_string(),
     })?;
-    Ok(write_atomic(path, page.as_bytes())?)
+    Ok(write_shared(path, page.as_bytes())?)
 }
 
 /// Tells of damaged trials, each with its error. Returns the exit code that they make.

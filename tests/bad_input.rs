@@ -4,7 +4,6 @@
 mod common;
 
 use common::*;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 const SUITE: &str = r#"
@@ -156,22 +155,6 @@ fn finished() -> (tempfile::TempDir, PathBuf, PathBuf) {
     (dir, suite, out)
 }
 
-fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut all = BTreeMap::new();
-    let mut folders = vec![dir.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                all.insert(path.clone(), std::fs::read(&path).unwrap());
-            }
-        }
-    }
-    all
-}
-
 /// Damages `file` of the first trial and expects a refusal that names it and changes nothing.
 fn damage(file: &str, change: impl Fn(Vec<u8>) -> Vec<u8>, words: &[&str]) {
     let (_dir, suite, out) = finished();
@@ -276,15 +259,6 @@ fn full_disk(file: &str) {
 fn a_full_disk_is_an_error_and_the_race_goes_on_afterwards() {
     full_disk("checkpoint");
     full_disk("trial.json");
-}
-
-/// Makes a finished trial look as if it had been killed right after its start.
-fn rewind(trial: &Path) {
-    let record = std::fs::read_to_string(trial.join("trial.json")).unwrap();
-    let record = record
-        .replace("\"status\": \"missed\"", "\"status\": \"running\"")
-        .replace("\"status\": \"reached\"", "\"status\": \"running\"");
-    std::fs::write(trial.join("trial.json"), record).unwrap();
 }
 
 #[test]

@@ -7,7 +7,7 @@
 //! checksum of each line), so that nothing is lost or rounded.
 
 use crate::error::RecordError;
-use crate::files::{parse_versioned, write_atomic};
+use crate::files::{parse_versioned, write_shared};
 use crate::log;
 use crate::record::{RunRecord, TrialRecord};
 use crate::run::{Run, Trial, trial_dir};
@@ -56,7 +56,7 @@ pub fn write(run: &Run, path: &Path) -> Result<(), TableError> {
         .with_compression(ParquetCompression::Zstd(None))
         .finish(&mut frame(&rows)?)
         .map_err(TableError::encode(TABLE))?;
-    Ok(write_atomic(path, &bytes)?)
+    Ok(write_shared(path, &bytes)?)
 }
 
 fn frame(rows: &[Row<'_>]) -> Result<DataFrame, TableError> {

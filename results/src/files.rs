@@ -1,4 +1,7 @@
 //! Reading and writing whole files: versioned JSON in, all or nothing out.
+//!
+//! The last member of a record that [`write_versioned`] wrote is `"crc"`, the CRC-32 (IEEE) in hexadecimal of
+//! the file's text without that member: a bit that changes on the disk is found when the record is read.
 
 use crate::error::RecordError;
 use serde::Serialize;
@@ -14,22 +17,52 @@ pub trait Versioned: DeserializeOwned {
     fn format(&self) -> &str;
 }
 
-/// Reads a JSON file whose member `format` must be [`Versioned::FORMAT`].
+/// What stands between the content of a record and its checksum.
+const CRC: &str = ",\n  \"crc\": \"";
+
+/// Reads a JSON file whose member `format` must be [`Versioned::FORMAT`] and whose checksum, where there is
+/// one, must fit.
 ///
 /// # Errors
 /// [`RecordError`], which names the file, and the line where the content is wrong.
 pub fn read_versioned<T: Versioned>(path: &Path) -> Result<T, RecordError> {
-    let text = std::fs::read_to_string(path).map_err(|e| RecordError::io(path, "read", e))?;
-    parse_versioned(path, &text)
+    let bytes = std::fs::read(path).map_err(|e| RecordError::io(path, "read", e))?;
+    let text = std::str::from_utf8(&bytes).map_err(|e| {
+        let before = &bytes[..e.valid_up_to()];
+        let line = 1 + before.iter().filter(|b| **b == b'\n').count();
+        RecordError::damaged(path, line, format!("not valid UTF-8: {e}"))
+    })?;
+    parse_versioned(path, text)
 }
 
 /// The same for text that was read already; `path` is where errors say that it stood.
 pub(crate) fn parse_versioned<T: Versioned>(path: &Path, text: &str) -> Result<T, RecordError> {
     match serde_json::from_str::<T>(text) {
-        Ok(record) if record.format() == T::FORMAT => Ok(record),
+        Ok(record) if record.format() == T::FORMAT => {
+            check_crc(text).map_err(|why| RecordError::damaged(path, None, why))?;
+            Ok(record)
+        }
         Ok(record) => Err(version::<T>(path, record.format())),
         Err(error) => Err(refusal::<T>(path, text, &error)),
     }
+}
+
+/// Holds `text` against its checksum. Records that another tool wrote again, and those of archives, have
+/// none.
+fn check_crc(text: &str) -> Result<(), String> {
+    let Some((content, tail)) = text.rsplit_once(CRC) else {
+        return Ok(());
+    };
+    let written = tail
+        .strip_suffix("\"\n}\n")
+        .ok_or("the file does not end behind field `crc`: it was changed")?;
+    let found = format!("{:08x}", crc32fast::hash(content.as_bytes()));
+    if written != found {
+        return Err(format!(
+            "field `crc` is {written}, but the file's content gives {found}: it was changed"
+        ));
+    }
+    Ok(())
 }
 
 /// Why `text` is no record: another version has other members, so its `format` speaks first.
@@ -59,6 +92,21 @@ fn version<T: Versioned>(path: &Path, found: &str) -> RecordError {
     }
 }
 
+/// Writes a record as indented JSON to `path`, whole or not at all, with its checksum.
+///
+/// # Errors
+/// [`RecordError`], which names the file.
+pub fn write_versioned<T: Versioned + Serialize>(
+    path: &Path,
+    record: &T,
+) -> Result<(), RecordError> {
+    let text = serde_json::to_string_pretty(record)
+        .map_err(|e| RecordError::damaged(path, None, e.to_string()))?;
+    let content = text.strip_suffix("\n}").unwrap_or(&text);
+    let crc = crc32fast::hash(content.as_bytes());
+    write_atomic(path, format!("{content}{CRC}{crc:08x}\"\n}}\n").as_bytes())
+}
+
 /// Writes `value` as indented JSON to `path`, whole or not at all.
 pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), RecordError> {
     let mut bytes = serde_json::to_vec_pretty(value)
@@ -68,11 +116,22 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), RecordErro
 }
 
 /// Writes `bytes` to `path` through a temporary file beside it, so that a reader (or a crash) sees
-/// the old content or the new, never a part.
+/// the old content or the new, never a part. For files with one writer at a time: those of a locked folder.
+/// A temporary file that a killed process left behind is written over by the next one.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
+    write_through(path, ".tmp", bytes)
+}
+
+/// [`write_atomic`] for files that several processes may write at a time, each through a temporary file of its
+/// own: what anyone may make of the records, while they are raced or afterwards.
+pub fn write_shared(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
+    write_through(path, &format!(".{}.tmp", std::process::id()), bytes)
+}
+
+fn write_through(path: &Path, ending: &str, bytes: &[u8]) -> Result<(), RecordError> {
     use std::io::Write;
     let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".tmp");
+    name.push(ending);
     let tmp = path.with_file_name(name);
     let result = (|| {
         let mut file = std::fs::File::create(&tmp)?;

@@ -4,7 +4,9 @@
 //! an evaluation at step 0 precedes training.
 
 use crate::error::RecordError;
-pub use crate::files::{Versioned, read_versioned, write_atomic, write_json};
+pub use crate::files::{
+    Versioned, read_versioned, write_atomic, write_json, write_shared, write_versioned,
+};
 use crate::measures::{self, Measures};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -361,6 +363,9 @@ pub struct Outcome {
     pub peak_memory_bytes: Option<u64>,
     /// Work at the last evaluation.
     pub last_eval_work: u64,
+    /// SHA-256 of the weights at the end, where they are kept beside the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights_sha256: Option<String>,
     /// How often the trial was resumed from a checkpoint.
     pub resumes: u32,
 }
@@ -509,7 +514,7 @@ impl TrialRecord {
 
     /// Writes `trial.json` whole or not at all (temporary file, sync, rename).
     pub fn write(&self, path: &Path) -> Result<(), RecordError> {
-        write_json(path, self)
+        write_versioned(path, self)
     }
 }
 
@@ -529,6 +534,6 @@ impl RunRecord {
 
     /// Writes `run.json` whole or not at all.
     pub fn write(&self, path: &Path) -> Result<(), RecordError> {
-        write_json(path, self)
+        write_versioned(path, self)
     }
 }

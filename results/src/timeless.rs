@@ -1,6 +1,6 @@
 //! Records without what may differ between two runs of one trial.
 
-use crate::record::{EvalRecord, TrialRecord};
+use crate::record::{EvalRecord, Outcome, Status, TrialRecord};
 
 impl EvalRecord {
     /// Without seconds.
@@ -14,6 +14,19 @@ impl EvalRecord {
 }
 
 impl TrialRecord {
+    /// As it was planned: without how it went.
+    pub fn as_planned(&self) -> Self {
+        Self {
+            started: None,
+            status: Status::Running,
+            ended_by: None,
+            reason: None,
+            outcome: Outcome::default(),
+            findings: Vec::new(),
+            ..self.clone()
+        }
+    }
+
     /// Without what depends on seconds, memory and interruptions: two runs of one trial by one program on
     /// one machine agree in the rest, bit for bit.
     pub fn timeless(&self) -> Self {

@@ -1,11 +1,12 @@
 //! Running the command as a user would.
 #![allow(dead_code)]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use velodrome::results::EvalRecord;
 use velodrome::results::log;
 use velodrome::results::run::Run;
+use velodrome::results::{EvalRecord, TrialRecord};
 
 /// The command.
 pub fn velodrome() -> Command {
@@ -88,4 +89,60 @@ pub fn timeless_evals(dir: &Path) -> Vec<(String, Vec<EvalRecord>)> {
             )
         })
         .collect()
+}
+
+/// Fails where two runs differ in anything but seconds, memory and interruptions.
+pub fn assert_same(a: &Path, b: &Path) {
+    assert_eq!(timeless_evals(a), timeless_evals(b));
+    let records = |dir: &Path| -> Vec<TrialRecord> {
+        let run = read(dir);
+        run.trials.iter().map(|t| t.record.timeless()).collect()
+    };
+    assert_eq!(records(a), records(b));
+}
+
+/// Makes a finished trial look as if it had been killed right after its start.
+pub fn rewind(trial: &Path) {
+    let path = trial.join("trial.json");
+    let record = TrialRecord::read(&path).unwrap();
+    record.as_planned().write(&path).unwrap();
+}
+
+/// Every file below a folder, with its content.
+pub fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    let mut folders = vec![dir.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                all.insert(path.clone(), std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    all
+}
+
+/// Copies a folder with everything in it.
+pub fn copy(from: &Path, to: &Path) {
+    for (path, content) in files(from) {
+        let path = to.join(path.strip_prefix(from).unwrap());
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+}
+
+/// Numbers that look random and are the same at every run of a test (SplitMix64).
+pub struct Dice(pub u64);
+
+impl Dice {
+    /// A number below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) % end
+    }
 }

@@ -13,6 +13,9 @@ enum Vice {
     NotANumber,
     /// Sleeps for ever at step 5.
     Sleep,
+    /// Keeps every thread of the compute pool busy for ever from step 5 on, so that the next call of the device
+    /// that needs the pool never returns.
+    Pool,
     /// Takes all memory from step 4 on.
     Memory,
     /// Ends its own process at step 6.
@@ -41,6 +44,7 @@ impl Submission for Rider {
             Vice::Panic => "panics",
             Vice::NotANumber => "not_a_number",
             Vice::Sleep => "sleeps",
+            Vice::Pool => "holds_the_pool",
             Vice::Memory => "memory_hog",
             Vice::Abort => "aborts",
             Vice::Thread => "second_thread",
@@ -115,6 +119,11 @@ impl Algorithm for Riding {
                     std::thread::sleep(Duration::from_secs(1));
                 }
             }
+            (Vice::Pool, 5) => rayon::spawn_broadcast(|_| {
+                loop {
+                    std::thread::sleep(Duration::from_secs(1));
+                }
+            }),
             (Vice::Memory, 4..) => {
                 while self.hoard.len() < 10_000 {
                     // Written to, so that the pages are really there.
@@ -172,6 +181,7 @@ fn main() -> ExitCode {
         .submission(Rider(Vice::Panic))
         .submission(Rider(Vice::NotANumber))
         .submission(Rider(Vice::Sleep))
+        .submission(Rider(Vice::Pool))
         .submission(Rider(Vice::Memory))
         .submission(Rider(Vice::Abort))
         .submission(Rider(Vice::Thread))

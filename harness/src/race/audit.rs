@@ -1,9 +1,10 @@
 //! The audit of a run: does each record follow from its plan and its own evaluations, and does a trial that
 //! is raced again give the same?
 
-use super::fingerprint::take;
+use super::fingerprint::{check_weights, take};
 use super::plan::{Plan, content_hash};
 use super::suite::{Cadence, Limits};
+use super::trial::WEIGHTS;
 use crate::contract::Ruleset;
 use crate::registry::Registry;
 use std::collections::HashMap;
@@ -32,17 +33,11 @@ impl Doubt {
     }
 }
 
-/// A record as it was planned.
+/// A record as it was before the plan gave it a hash.
 fn planned(record: &TrialRecord) -> TrialRecord {
     TrialRecord {
         hash: String::new(),
-        started: None,
-        status: Status::Running,
-        ended_by: None,
-        reason: None,
-        outcome: Outcome::default(),
-        findings: Vec::new(),
-        ..record.clone()
+        ..record.as_planned()
     }
 }
 
@@ -75,6 +70,12 @@ pub fn check(run: &Run, registry: &Registry, executable: &str) -> Vec<Doubt> {
             doubts.extend(altered(record, registry));
         }
         doubts.extend(own_evaluations(trial));
+        let weights = trial.path.join(WEIGHTS);
+        if weights.exists()
+            && let Err(error) = check_weights(record, &weights)
+        {
+            doubts.push(Doubt::new(record, "weights", error.to_string()));
+        }
     }
     doubts
 }

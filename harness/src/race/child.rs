@@ -54,6 +54,14 @@ pub enum ChildError {
 /// Exit code of a trial's process that could not do its work for a reason outside the trial.
 pub const CHILD_ERROR: i32 = 75;
 
+/// The last line of a process that could not do its work. It goes the way of the events, since a full disk
+/// has no room for it in `stderr.log`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Fault {
+    /// The error.
+    pub fault: String,
+}
+
 /// Races the trial in `dir`. `born` is when the process started.
 pub fn child(
     registry: &Registry,
@@ -62,12 +70,24 @@ pub fn child(
     born: Instant,
 ) -> Result<(), ChildError> {
     end_with_runner();
+    race(registry, dir, arguments, born).inspect_err(|error| {
+        tell(&Fault {
+            fault: error.to_string(),
+        });
+    })
+}
+
+fn race(registry: &Registry, dir: &Path, arguments: &str, born: Instant) -> Result<(), ChildError> {
     let arguments: ChildArguments =
         serde_json::from_str(arguments).map_err(ChildError::Arguments)?;
     // A killed runner's trial may take a moment to notice.
     let _lock = Lock::acquire(dir, Duration::from_secs(10))?;
     let path = dir.join("trial.json");
     let planned = TrialRecord::read(&path)?;
+    if planned.status.is_final() {
+        // The process of a runner that was killed has ended the trial since this one's runner looked.
+        return Ok(());
+    }
     let workload = registry.workload(&planned.workload)?;
     let submission = registry.submission(&planned.submission)?;
     let setup = TrialSetup {
@@ -77,7 +97,7 @@ pub fn child(
         dir,
         checkpoint_seconds: arguments.checkpoint_seconds,
         keep_weights: arguments.keep_weights,
-        time: Arc::new(SystemTime::since(born)),
+        time: Arc::new(SystemTime::since(born).with_pulse()),
     };
     let mut emit = |event: Event| tell(&event);
     let mut trial = Trial::new(setup, planned, &mut emit).with_drill(arguments.drill);
@@ -89,8 +109,10 @@ pub fn child(
         return Ok(());
     }
     let record = trial.finish(result)?;
-    record.write(&path)?;
     let checkpoint = Trial::checkpoint_path(dir);
+    // What a kill left of a checkpoint that was being written; best effort, it is only room on the disk.
+    let _ = std::fs::remove_file(checkpoint.with_extension("tmp"));
+    record.write(&path)?;
     if checkpoint.exists() {
         std::fs::remove_file(&checkpoint).map_err(|e| RecordError::io(&checkpoint, "remove", e))?;
     }
@@ -105,10 +127,10 @@ fn panic_message(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("(no message)")
 }
 
-/// Sends an event to the runner. When nobody listens the runner is gone, and so is the reason to
+/// Sends an event or a fault to the runner. When nobody listens the runner is gone, and so is the reason to
 /// go on.
-fn tell(event: &Event) {
-    let Ok(mut line) = serde_json::to_string(event) else {
+fn tell(message: &impl Serialize) {
+    let Ok(mut line) = serde_json::to_string(message) else {
         return;
     };
     line.push('\n');

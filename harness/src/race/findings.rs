@@ -1,5 +1,6 @@
 //! Warnings that a trial's own record can tell.
 
+use std::time::Duration;
 use velodrome_results::{Finding, TrialRecord};
 
 /// Most of the wall time that may stay unaccounted for.
@@ -38,4 +39,15 @@ pub fn add(record: &mut TrialRecord) {
         });
     }
     record.findings.extend(found);
+}
+
+/// The warning that a trial's process stood still for some of its time, which may have been on the clock.
+pub fn standstill(time: Duration) -> Option<Finding> {
+    (!time.is_zero()).then(|| Finding {
+        code: "standstill".into(),
+        message: format!(
+            "its process stood still for {:.1} s (stopped, or without a processor), and the clock went on",
+            time.as_secs_f64()
+        ),
+    })
 }

@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
-use velodrome_results::Fingerprint;
+use velodrome_results::{Fingerprint, RecordError, TrialRecord};
 
 /// Version of burn that this build uses (pinned in the workspace manifest).
 pub const BURN_VERSION: &str = "0.22.1";
@@ -119,6 +119,25 @@ pub fn sha256_of(path: &Path) -> std::io::Result<String> {
         }
         hash.update(&buffer[..n]);
     }
+}
+
+/// Whether the weights at `path` are those that the trial of `record` ended with, as far as the record says.
+///
+/// # Errors
+/// [`RecordError`], which names the file that cannot be read or was changed.
+pub fn check_weights(record: &TrialRecord, path: &Path) -> Result<(), RecordError> {
+    let Some(expected) = &record.outcome.weights_sha256 else {
+        return Ok(());
+    };
+    let found = sha256_of(path).map_err(|e| RecordError::io(path, "read", e))?;
+    if found == *expected {
+        return Ok(());
+    }
+    let message = format!(
+        "its SHA-256 is {found}, but field `outcome.weights_sha256` of trial.json says {expected}: it was \
+         changed"
+    );
+    Err(RecordError::damaged(path, None, message))
 }
 
 /// Bytes in hexadecimal.

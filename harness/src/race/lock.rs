@@ -17,6 +17,15 @@ pub enum LockError {
         /// Process id of the holder, as far as it has written it.
         pid: String,
     },
+    /// The file system has no locks, as some network file systems do not. To go on without one would let two
+    /// runners write into one folder unseen.
+    #[error("{path}: cannot lock: {source}; choose a folder on a local disk")]
+    Refused {
+        /// The lock file.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
     /// The lock file cannot be made.
     #[error(transparent)]
     Io(#[from] RecordError),
@@ -56,8 +65,8 @@ impl Lock {
                         pid: if pid.is_empty() { "?" } else { pid }.to_string(),
                     });
                 }
-                Err(TryLockError::Error(e)) => {
-                    return Err(RecordError::io(&path, "lock", e).into());
+                Err(TryLockError::Error(source)) => {
+                    return Err(LockError::Refused { path, source });
                 }
             }
         }

@@ -1,10 +1,11 @@
 //! The runner: one process per trial, watched, and a record for every one.
 
-use super::child::{CHILD_ERROR, ChildArguments};
+use super::child::ChildArguments;
 use super::event::Event;
 use super::lock::{Lock, LockError};
 use super::plan::Plan;
 use super::runner_scan::{Standing, merge_run_record, scan};
+use super::trial::Trial;
 use super::watch::{End, Watch};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -99,6 +100,9 @@ pub fn run(
         if let Standing::Final(status) = stands
             && complete(stands)
         {
+            // A kill between the record and its end leaves a checkpoint that nobody needs.
+            let left = Trial::checkpoint_path(&trial_dir(dir, &planned.id));
+            let _ = std::fs::remove_file(left);
             statuses.push(*status);
             continue;
         }
@@ -148,16 +152,13 @@ fn race_one(
 ) -> Result<Status, RaceError> {
     let record_path = seat.dir.join("trial.json");
     if fresh {
-        if seat.dir.exists() {
-            std::fs::remove_dir_all(&seat.dir)
-                .map_err(|e| RecordError::io(&seat.dir, "remove", e))?;
-        }
+        remove_trial(&seat.dir)?;
         std::fs::create_dir_all(&seat.dir).map_err(|e| RecordError::io(&seat.dir, "create", e))?;
         let mut record = planned.clone();
         record.started = unix_seconds();
         record.write(&record_path)?;
     }
-    let resumed = super::trial::Trial::checkpoint_path(&seat.dir).exists();
+    let resumed = Trial::checkpoint_path(&seat.dir).exists();
     report(&Event::TrialStarted {
         id: planned.id.clone(),
         number: seat.number,
@@ -170,19 +171,27 @@ fn race_one(
         drill: None,
     };
     let began = Instant::now();
-    let watch =
-        Watch::start(planned, &seat.dir, &arguments).map_err(|source| RaceError::Spawn {
-            id: planned.id.clone(),
-            source,
-        })?;
+    let watch = Watch::start(planned, &seat.dir, &arguments)?;
     let (end, last) = watch.until_end(&plan.limits, interrupted, report);
     let status = match end {
         End::Interrupted => return Ok(Status::Running),
         End::Exited(0) => TrialRecord::read(&record_path)?.status,
-        End::Exited(CHILD_ERROR) => {
+        End::Fault(message) => {
             return Err(RaceError::Trial {
                 id: planned.id.clone(),
-                message: stderr_tail(&seat.dir),
+                message: match message.is_empty() {
+                    true => stderr_tail(&seat.dir),
+                    false => message,
+                },
+            });
+        }
+        End::Signal(signal) if file_too_large(signal) => {
+            return Err(RaceError::Trial {
+                id: planned.id.clone(),
+                message: format!(
+                    "a file in {} outgrew the limit on the size of files (`ulimit -f`)",
+                    seat.dir.display()
+                ),
             });
         }
         End::Exited(code) => {
@@ -233,6 +242,32 @@ fn race_one(
         reason: record.reason,
     });
     Ok(status)
+}
+
+/// Removes what a trial left, its record first: whatever else a kill leaves of the folder is then no trial.
+fn remove_trial(dir: &Path) -> Result<(), RecordError> {
+    let record = dir.join("trial.json");
+    if record.exists() {
+        std::fs::remove_file(&record).map_err(|e| RecordError::io(&record, "remove", e))?;
+    }
+    if dir.exists() {
+        std::fs::remove_dir_all(dir).map_err(|e| RecordError::io(dir, "remove", e))?;
+    }
+    Ok(())
+}
+
+/// Whether a signal says that a file outgrew the process's limit: no fault of the submission's, as little as a
+/// full disk.
+fn file_too_large(signal: i32) -> bool {
+    #[cfg(unix)]
+    {
+        signal == nix::sys::signal::Signal::SIGXFSZ as i32
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = signal;
+        false
+    }
 }
 
 /// The time, to the millisecond; `None` where the system's clock stands before 1970.

@@ -4,10 +4,11 @@ use super::checkpoint::Checkpoint;
 use super::plan::Plan;
 use super::runner::RaceError;
 use super::trial::Trial;
+use std::collections::HashMap;
 use std::path::Path;
 use velodrome_results::record::RUN_FORMAT;
 use velodrome_results::run::{Trial as Recorded, trial_dir};
-use velodrome_results::{RecordError, RunRecord, Status};
+use velodrome_results::{RecordError, RunRecord, Status, TrialRecord};
 
 /// How a planned trial stands in the run directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,9 +58,10 @@ pub fn merge_run_record(plan: &Plan, dir: &Path) -> Result<RunRecord, RaceError>
             return Err(other(dir, format!("its {name} is {there}, not {here}")));
         }
     }
+    let hashes: HashMap<String, String> = held.trials.iter().cloned().collect();
     for (id, hash) in &planned.trials {
-        match held.trials.iter().find(|(held_id, _)| held_id == id) {
-            Some((_, held_hash)) if held_hash != hash => {
+        match hashes.get(id) {
+            Some(held_hash) if held_hash != hash => {
                 return Err(other(dir, difference(dir, plan, id)));
             }
             Some(_) => {}
@@ -83,7 +85,7 @@ fn difference(dir: &Path, plan: &Plan, id: &str) -> String {
         return unknown;
     };
     let path = trial_dir(dir, id).join("trial.json");
-    let Ok(held) = velodrome_results::TrialRecord::read(&path) else {
+    let Ok(held) = TrialRecord::read(&path) else {
         return unknown;
     };
     let json = |record| serde_json::to_value(record).unwrap_or_default();
@@ -109,13 +111,18 @@ fn difference(dir: &Path, plan: &Plan, id: &str) -> String {
     format!("trial {id} differs in `{field}`")
 }
 
-/// How each planned trial stands, in order. Damaged files are an error that lists them all.
+/// How each planned trial stands, in order. Damaged files are an error that lists them all; a record of other
+/// settings than the planned ones is another run's, whatever `run.json` says.
 pub fn scan(plan: &Plan, dir: &Path) -> Result<Vec<Standing>, RaceError> {
     let mut damaged = Vec::new();
     let mut standing = Vec::new();
     for planned in &plan.trials {
         match stands(&trial_dir(dir, &planned.id)) {
-            Ok(s) => standing.push(s),
+            Ok(None) => standing.push(Standing::New),
+            Ok(Some((record, _))) if record.as_planned() != *planned => {
+                return Err(other(dir, difference(dir, plan, &planned.id)));
+            }
+            Ok(Some((_, s))) => standing.push(s),
             Err(error) => damaged.push(error),
         }
     }
@@ -126,14 +133,16 @@ pub fn scan(plan: &Plan, dir: &Path) -> Result<Vec<Standing>, RaceError> {
     }
 }
 
-fn stands(dir: &Path) -> Result<Standing, RecordError> {
+/// The record of the trial in `dir`, where there is one, and how the trial stands.
+fn stands(dir: &Path) -> Result<Option<(TrialRecord, Standing)>, RecordError> {
     if !dir.join("trial.json").exists() {
-        return Ok(Standing::New);
+        return Ok(None);
     }
     let checkpoint = Trial::checkpoint_path(dir);
-    let status = Recorded::read(dir)?.record.status;
-    if status.is_final() {
-        return Ok(Standing::Final(status));
+    let record = Recorded::read(dir)?.record;
+    if record.status.is_final() {
+        let standing = Standing::Final(record.status);
+        return Ok(Some((record, standing)));
     }
     if checkpoint.exists() {
         let saved = Checkpoint::read(&checkpoint)?;
@@ -152,5 +161,5 @@ fn stands(dir: &Path) -> Result<Standing, RecordError> {
             ));
         }
     }
-    Ok(Standing::Interrupted)
+    Ok(Some((record, Standing::Interrupted)))
 }

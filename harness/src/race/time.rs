@@ -1,7 +1,13 @@
 //! Where the clock gets its time from.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+/// How often a process looks whether it stood still.
+const PULSE: Duration = Duration::from_millis(250);
+/// Less is what a busy machine does to any process.
+const LEAST_STANDSTILL: Duration = Duration::from_secs(2);
 
 /// A monotonic source of time. The real one is [`SystemTime`]; tests use [`FakeTime`].
 pub trait TimeSource: Send + Sync {
@@ -10,6 +16,11 @@ pub trait TimeSource: Send + Sync {
 
     /// Declares the threads that exist now to be the harness's own.
     fn adopt_threads(&self) {}
+
+    /// How long this process as a whole stood still since the last call: stopped, or without a processor.
+    fn take_standstill(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Processor time that threads other than the adopted ones have used so far, where the system
     /// tells; `None` elsewhere.
@@ -22,6 +33,8 @@ pub trait TimeSource: Send + Sync {
 #[derive(Debug)]
 pub struct SystemTime {
     origin: Instant,
+    /// Milliseconds.
+    standstill: Arc<AtomicU64>,
     #[cfg(target_os = "linux")]
     /// Clock of each adopted thread and its last reading, which stands once the thread is gone.
     adopted: std::sync::Mutex<Vec<(nix::time::ClockId, Duration)>>,
@@ -32,15 +45,36 @@ impl SystemTime {
     pub fn since(origin: Instant) -> Self {
         Self {
             origin,
+            standstill: Arc::default(),
             #[cfg(target_os = "linux")]
             adopted: std::sync::Mutex::default(),
         }
+    }
+
+    /// The same, with a thread that notices when the process stands still, until it ends.
+    pub fn with_pulse(self) -> Self {
+        let standstill = self.standstill.clone();
+        std::thread::spawn(move || {
+            loop {
+                let before = Instant::now();
+                std::thread::sleep(PULSE);
+                let late = before.elapsed().saturating_sub(PULSE);
+                if late > LEAST_STANDSTILL {
+                    standstill.fetch_add(late.as_millis() as u64, Ordering::SeqCst);
+                }
+            }
+        });
+        self
     }
 }
 
 impl TimeSource for SystemTime {
     fn now(&self) -> Duration {
         self.origin.elapsed()
+    }
+
+    fn take_standstill(&self) -> Duration {
+        Duration::from_millis(self.standstill.swap(0, Ordering::SeqCst))
     }
 
     #[cfg(target_os = "linux")]

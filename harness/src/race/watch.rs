@@ -1,20 +1,24 @@
 //! Watching one trial's process.
 
-use super::child::ChildArguments;
+use super::child::{CHILD_ERROR, ChildArguments, Fault};
 use super::event::Event;
+use super::runner::RaceError;
 use super::suite::Limits;
 use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use sysinfo::{MemoryRefreshKind, Pid, ProcessRefreshKind, ProcessesToUpdate, System};
-use velodrome_results::TrialRecord;
+use velodrome_results::{RecordError, TrialRecord};
 
 /// How often limits are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// The most silence that one look finds. A runner that was stopped itself (Ctrl-Z, say) has not looked, and
+/// must not take its own standstill for the trial's.
+const MOST_SILENCE: Duration = Duration::from_secs(1);
 /// A trial is stopped when the machine has less than this left: the system would otherwise end
 /// some process of its own choice, perhaps the runner.
 const LEAST_FREE_MEMORY: u64 = 256 << 20;
@@ -24,6 +28,8 @@ const LEAST_FREE_MEMORY: u64 = 256 << 20;
 pub enum End {
     /// By itself, with an exit code.
     Exited(i32),
+    /// By itself: it could not do its work for a reason outside the trial, which it told.
+    Fault(String),
     /// By a signal that the runner did not send.
     Signal(i32),
     /// The runner ended it: no progress.
@@ -39,6 +45,7 @@ pub struct Watch {
     child: Child,
     lines: Receiver<String>,
     system: System,
+    fault: String,
 }
 
 impl Watch {
@@ -47,13 +54,25 @@ impl Watch {
         planned: &TrialRecord,
         dir: &Path,
         arguments: &ChildArguments,
+    ) -> Result<Self, RaceError> {
+        let path = dir.join("stderr.log");
+        let errors = OpenOptions::new().create(true).append(true).open(&path);
+        let errors = errors.map_err(|e| RecordError::io(&path, "open", e))?;
+        let spawned = Self::spawn(planned, dir, arguments, errors);
+        spawned.map_err(|source| RaceError::Spawn {
+            id: planned.id.clone(),
+            source,
+        })
+    }
+
+    fn spawn(
+        planned: &TrialRecord,
+        dir: &Path,
+        arguments: &ChildArguments,
+        errors: File,
     ) -> std::io::Result<Self> {
         let arguments = serde_json::to_string(arguments)?;
         let system = System::new().map_err(std::io::Error::other)?;
-        let errors = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(dir.join("stderr.log"))?;
         let mut child = Command::new(std::env::current_exe()?)
             .arg("__trial")
             .arg("--dir")
@@ -70,7 +89,10 @@ impl Watch {
             std::thread::spawn(move || {
                 for line in BufReader::new(out).split(b'\n').map_while(Result::ok) {
                     let line = String::from_utf8_lossy(&line).into_owned();
-                    if line.starts_with("{\"event\"") {
+                    if ["{\"event\"", "{\"fault\""]
+                        .iter()
+                        .any(|s| line.starts_with(s))
+                    {
                         if sender.send(line).is_err() {
                             return;
                         }
@@ -85,6 +107,7 @@ impl Watch {
             child,
             lines,
             system,
+            fault: String::new(),
         })
     }
 
@@ -96,18 +119,20 @@ impl Watch {
         interrupted: &AtomicBool,
         report: &mut dyn FnMut(&Event),
     ) -> (End, Option<(u64, u64)>) {
-        let mut last_sign = Instant::now();
+        let mut silence = Duration::ZERO;
         let mut last_look = Instant::now();
         let mut last = None;
         loop {
             match self.lines.recv_timeout(LOOK_EVERY) {
                 Ok(line) => {
-                    last_sign = Instant::now();
+                    silence = Duration::ZERO;
                     if let Ok(event) = serde_json::from_str::<Event>(&line) {
                         if let Event::Progress { step, work, .. } = &event {
                             last = Some((*step, *work));
                         }
                         report(&event);
+                    } else if let Ok(Fault { fault }) = serde_json::from_str(&line) {
+                        self.fault = fault;
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -118,11 +143,13 @@ impl Watch {
                 self.kill();
                 return (End::Interrupted, last);
             }
-            if last_look.elapsed() < LOOK_EVERY {
+            let since = last_look.elapsed();
+            if since < LOOK_EVERY {
                 continue;
             }
             last_look = Instant::now();
-            if last_sign.elapsed().as_secs_f64() > limits.stall_seconds {
+            silence += since.min(MOST_SILENCE);
+            if silence.as_secs_f64() > limits.stall_seconds {
                 self.kill();
                 return (End::Stalled, last);
             }
@@ -201,6 +228,9 @@ impl Watch {
                 };
             }
         }
-        End::Exited(status.code().unwrap_or(-1))
+        match status.code().unwrap_or(-1) {
+            CHILD_ERROR => End::Fault(std::mem::take(&mut self.fault)),
+            code => End::Exited(code),
+        }
     }
 }

@@ -131,7 +131,7 @@ pub fn write_history(
     let picture = history::History::new(series, metric, unit);
     if path.extension().is_some_and(|e| e == "svg") {
         let svg = picture::svg(&picture)?;
-        return Ok(crate::record::write_atomic(path, svg.as_bytes())?);
+        return Ok(crate::record::write_shared(path, svg.as_bytes())?);
     }
     picture::write_png(&picture, path)
 }
@@ -189,7 +189,7 @@ fn write<P: Picture>(
     picture::write_png(picture, &png)?;
     files.push(png);
     let svg = dir.join(format!("{name}.svg"));
-    crate::record::write_atomic(&svg, picture::svg(picture)?.as_bytes())?;
+    crate::record::write_shared(&svg, picture::svg(picture)?.as_bytes())?;
     files.push(svg);
     Ok(())
 }

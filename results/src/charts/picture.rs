@@ -84,7 +84,7 @@ pub(super) fn write_png<P: Picture>(picture: &P, path: &Path) -> Result<(), Char
 
     // plotters encodes into a file that it opens itself and chooses the format by its extension.
     let mut temporary = path.file_stem().unwrap_or_default().to_os_string();
-    temporary.push(".tmp.png");
+    temporary.push(format!(".{}.tmp.png", std::process::id()));
     let temporary = path.with_file_name(temporary);
     let encoded = (|| {
         let mut file = BitMapBackend::new(&temporary, (w, h));
@@ -94,7 +94,7 @@ pub(super) fn write_png<P: Picture>(picture: &P, path: &Path) -> Result<(), Char
     let written = match encoded {
         Ok(()) => std::fs::read(&temporary)
             .map_err(|e| ChartError::Write(RecordError::io(path, "write", e)))
-            .and_then(|bytes| Ok(crate::record::write_atomic(path, &bytes)?)),
+            .and_then(|bytes| Ok(crate::record::write_shared(path, &bytes)?)),
         Err(e) => {
             let source = std::io::Error::other(e.to_string());
             Err(ChartError::Write(RecordError::io(path, "write", source)))

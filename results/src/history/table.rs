@@ -2,7 +2,7 @@
 
 use super::{Entry, HistoryError};
 use crate::error::RecordError;
-use crate::files::write_atomic;
+use crate::files::write_shared;
 use crate::tables::{Frame, TableError, to_parquet};
 use polars::prelude::{ParquetReader, SerReader};
 use std::fs::File;
@@ -35,7 +35,7 @@ pub(super) fn write(path: &Path, history: &[Entry]) -> Result<(), HistoryError> 
     }
     frame.text("entry", |r| &r.1);
     let bytes = to_parquet(TABLE, &mut frame.finish(TABLE)?)?;
-    Ok(write_atomic(path, &bytes)?)
+    Ok(write_shared(path, &bytes)?)
 }
 
 /// Reads a history, in the order in which it grew.

@@ -21,7 +21,7 @@ pub(crate) use frame::Frame;
 
 use crate::board::Board;
 use crate::error::RecordError;
-use crate::record::write_atomic;
+use crate::record::write_shared;
 use crate::run::Run;
 use polars::prelude::{CsvWriter, DataFrame, ParquetWriter, PolarsError, SerWriter};
 use std::path::{Path, PathBuf};
@@ -97,7 +97,7 @@ pub fn write_tables(
             ("csv", to_csv(name, &mut table)?),
         ] {
             let path = folder.join(format!("{name}.{ending}"));
-            write_atomic(&path, &bytes)?;
+            write_shared(&path, &bytes)?;
             paths.push(path);
         }
     }

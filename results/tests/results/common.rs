@@ -222,6 +222,7 @@ impl TrialBuilder {
             retained: None,
             peak_memory_bytes: Some(50_000_000),
             last_eval_work: 0,
+            weights_sha256: None,
             resumes: 0,
         };
     }

@@ -3,7 +3,7 @@
 use crate::common::{TrialBuilder, example_run, finding, run, write_run};
 use velodrome_results::log;
 use velodrome_results::run::{Run, Trial, trial_dir};
-use velodrome_results::{EvalRecord, RecordError, Status, TrialRecord};
+use velodrome_results::{EvalRecord, RecordError, RunRecord, Status, TrialRecord};
 
 /// A trial in which every optional field is filled, with values that only survive in full
 /// precision.
@@ -226,4 +226,54 @@ fn an_empty_run_reads() {
             .to_string()
             .contains("run.json")
     );
+}
+
+/// Flips one bit after the other: what is read is what was written, or an error names the file.
+fn flip_bits<T: PartialEq + std::fmt::Debug>(
+    path: &std::path::Path,
+    stride: usize,
+    read: impl Fn() -> Result<T, RecordError>,
+) {
+    let whole = std::fs::read(path).unwrap();
+    let written = read().unwrap();
+    let (mut named, mut harmless) = (0, 0);
+    for bit in (0..whole.len() * 8).step_by(stride) {
+        let mut bytes = whole.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        std::fs::write(path, bytes).unwrap();
+        match read() {
+            Ok(found) => {
+                assert_eq!(found, written, "bit {bit} of {}", path.display());
+                harmless += 1;
+            }
+            Err(error) => {
+                let name = path.file_name().unwrap().to_str().unwrap();
+                assert!(error.to_string().contains(name), "{error}");
+                named += 1;
+            }
+        }
+    }
+    println!(
+        "{}: {named} changed bits named, {harmless} harmless",
+        path.display()
+    );
+    // Only in the name of the checksum, which nothing depends on.
+    assert!(harmless <= 64 && named > 1000);
+}
+
+#[test]
+fn no_changed_bit_of_a_record_is_silent() {
+    let dir = tempfile::tempdir().unwrap();
+    let trial = dir.path().join("trial.json");
+    full().record.write(&trial).unwrap();
+    flip_bits(&trial, 1, || TrialRecord::read(&trial));
+    let plan = dir.path().join("run.json");
+    example_run().record.write(&plan).unwrap();
+    flip_bits(&plan, 3, || RunRecord::read(&plan));
+    let log = dir.path().join("evals.jsonl");
+    write_log(&log);
+    // Compared as text, since NaN is not equal to itself.
+    flip_bits(&log, 1, || {
+        log::read(&log).map(|evals| format!("{evals:?}"))
+    });
 }

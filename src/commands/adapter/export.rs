@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use velodrome_harness::contract::{Hints, Model, Point, Ruleset, StartContext, Trainee, Workload};
 use velodrome_harness::race::device;
+use velodrome_harness::race::fingerprint::check_weights;
 use velodrome_harness::race::trial::WEIGHTS;
 use velodrome_harness::registry::Registry;
 use velodrome_results::TrialRecord;
@@ -35,6 +36,7 @@ pub(super) fn execute(
             kept.display()
         )));
     }
+    check_weights(&record, &kept)?;
     device(&record.device)?;
     let unknown = |why: &str| {
         let name = &record.submission;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use velodrome_harness::race::RaceError;
 use velodrome_results::compare::Looks;
-use velodrome_results::record::{Versioned, read_versioned, write_json};
+use velodrome_results::record::{Versioned, read_versioned, write_versioned};
 
 /// The `format` field of a `race.json` that this version reads and writes.
 const FORMAT: &str = "velodrome-race/1";
@@ -62,7 +62,7 @@ impl State {
     }
 
     pub(super) fn write(&self, folder: &Path) -> Result<(), Failure> {
-        Ok(write_json(&file(folder), self)?)
+        Ok(write_versioned(&file(folder), self)?)
     }
 }
 

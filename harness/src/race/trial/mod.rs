@@ -7,6 +7,7 @@ mod start;
 use super::checkpoint::{Checkpoint, Header};
 use super::clock::{Clock, Phase};
 use super::event::Event;
+use super::fingerprint::hex;
 use super::histogram::Histogram;
 use super::input::InputQueue;
 use super::time::TimeSource;
@@ -16,6 +17,7 @@ use crate::contract::{
 };
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use share::Begun;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -286,6 +288,7 @@ impl<'a> Trial<'a> {
         let mut state = State::new();
         race.algorithm.save(&mut state)?;
         race.log.sync()?;
+        self.note_standstill();
         let header = Header {
             hash: self.record.hash.clone(),
             clock: self.clock.parts(),
@@ -329,10 +332,12 @@ impl<'a> Trial<'a> {
             })?;
             self.measure_forgetting(&race)?;
         }
+        let outcome = &mut self.record.outcome;
         self.clock.measure(Phase::Logging, || -> Result<_, Stop> {
             if self.setup.keep_weights {
-                let path = self.setup.dir.join(WEIGHTS);
-                write_atomic(&path, &race.trainee.save()?)?;
+                let weights = race.trainee.save()?;
+                write_atomic(&self.setup.dir.join(WEIGHTS), &weights)?;
+                outcome.weights_sha256 = Some(hex(&Sha256::digest(&weights)));
             }
             // Freeing a model takes time too.
             drop(race);
@@ -365,8 +370,16 @@ impl<'a> Trial<'a> {
         self.record.outcome.clock = self.clock.parts();
         self.record.outcome.step_times = self.steps.summary();
         self.record.outcome.peak_memory_bytes = peak_memory();
+        self.note_standstill();
         super::findings::add(&mut self.record);
         Ok(self.record)
+    }
+
+    fn note_standstill(&mut self) {
+        let stood = self.clock.time().take_standstill();
+        self.record
+            .findings
+            .extend(super::findings::standstill(stood));
     }
 }
 
