@@ -60,7 +60,8 @@ fn named(err: &str) -> Option<String> {
     Some(path.file_name()?.to_str()?.to_string())
 }
 
-/// Sizes that some file of a run outgrows: for each name, just below the largest such file, and halfway.
+/// Sizes that some file of a run outgrows: for each name, just below the largest such file, and some way. The
+/// record of an ended trial is not of quite the same size each time.
 fn sizes(run: &Path) -> BTreeSet<u64> {
     let mut largest: BTreeMap<OsString, u64> = BTreeMap::new();
     for (path, content) in files(run) {
@@ -68,7 +69,8 @@ fn sizes(run: &Path) -> BTreeSet<u64> {
         *size = content.len().max(*size as usize) as u64;
     }
     let sizes = largest.into_values();
-    sizes.flat_map(|n| [n / 2, n.saturating_sub(1)]).collect()
+    let below = |n: u64| [n / 2, n * 3 / 4, n.saturating_sub(1)];
+    sizes.flat_map(below).collect()
 }
 
 /// Races under every limit on the size of files that stops the race somewhere else, goes on without the limit,
@@ -143,7 +145,7 @@ fn a_full_disk_is_named_wherever_a_trial_writes_and_costs_nothing() {
     expect(&race_without_room(&weights), &["trial: weights.burnpack"]);
 }
 
-/// What is made from the records: each file is once the first that does not fit.
+/// What is made from the records: no file is ever a part of itself, and each is named where it cannot be written.
 #[test]
 fn a_full_disk_is_named_wherever_a_board_or_a_report_is_written() {
     let dir = tempfile::tempdir().unwrap();
@@ -151,11 +153,10 @@ fn a_full_disk_is_named_wherever_a_board_or_a_report_is_written() {
     let (out, board) = (dir.path().join("run"), dir.path().join("board"));
     succeed(&mut run(&suite, &out));
     let records = files(&out);
-    let score = |more: Option<u64>| {
-        let _ = std::fs::remove_dir_all(&board);
+    let score = |size: Option<u64>| {
         let mut command = velodrome();
         command.arg("score").arg(&out).arg("--out").arg(&board);
-        if let Some(size) = more {
+        if let Some(size) = size {
             limit(&mut command, size, Told::ByError);
         }
         finish(&mut command)
@@ -163,10 +164,20 @@ fn a_full_disk_is_named_wherever_a_board_or_a_report_is_written() {
     assert_eq!(score(None).2, 0);
     let written = files(&board);
     let mut found = BTreeSet::new();
-    for content in written.values() {
+    for (path, content) in &written {
+        std::fs::remove_dir_all(&board).unwrap();
         let (_, err, code) = score(Some(content.len() as u64 - 1));
-        assert_eq!(code, 7, "{err}");
+        assert_eq!(code, 7, "{path:?}: {err}");
         found.insert(named(&err).unwrap_or_else(|| panic!("no file is named: {err}")));
+        for (path, content) in files(&board) {
+            assert!(written.get(&path) == Some(&content), "{path:?} is a part");
+        }
+        // A file that is smaller than one before it is never the first for which there is no room.
+        std::fs::remove_dir_all(&board).unwrap();
+        std::fs::create_dir_all(path).unwrap();
+        let (_, err, code) = score(None);
+        let name = path.file_name().unwrap().to_str();
+        assert_eq!((code, named(&err).as_deref()), (7, name), "{err}");
     }
     let page = dir.path().join("page.html");
     let mut command = velodrome();
@@ -179,15 +190,7 @@ fn a_full_disk_is_named_wherever_a_board_or_a_report_is_written() {
         "{err}"
     );
     assert!(!page.exists());
-    println!("{} files, errors at {found:?}", written.len());
-    // One of each kind at least; a file that is smaller than one before it is never the first.
-    expect(&found, &["board.md"]);
-    for ending in [".parquet", ".csv", ".png", ".svg", ".json"] {
-        assert!(
-            found.iter().any(|f| f.ends_with(ending)),
-            "no {ending}: {found:?}"
-        );
-    }
+    println!("{} files, no room for {found:?}", written.len());
     assert_eq!(records, files(&out), "the records were touched");
 }
 
@@ -251,7 +254,7 @@ fn a_folder_in_the_place_of_a_file_is_named() {
         std::fs::create_dir(&path).unwrap();
         let (_, err, code) = finish(&mut run(&suite, &out));
         assert!(matches!(code, 4 | 7), "{name}: {code} {err}");
-        assert!(err.contains(name), "{name}: {err}");
+        assert!(err.contains(name.trim_end_matches(".tmp")), "{name}: {err}");
         std::fs::remove_dir(&path).unwrap();
         succeed(&mut run(&suite, &out));
     }

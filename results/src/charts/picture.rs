@@ -93,6 +93,7 @@ pub(super) fn write_png<P: Picture>(picture: &P, path: &Path) -> Result<(), Char
     })();
     let written = match encoded {
         Ok(()) => std::fs::read(&temporary)
+            .and_then(whole)
             .map_err(|e| ChartError::Write(RecordError::io(path, "write", e)))
             .and_then(|bytes| Ok(crate::record::write_shared(path, &bytes)?)),
         Err(e) => {
@@ -103,6 +104,17 @@ pub(super) fn write_png<P: Picture>(picture: &P, path: &Path) -> Result<(), Char
     // Best effort: a left-over temporary file is harmless.
     let _ = std::fs::remove_file(&temporary);
     written
+}
+
+/// How every PNG ends.
+const END: &[u8] = b"\0\0\0\0IEND\xAE\x42\x60\x82";
+
+/// The bytes of a PNG with its end: the encoder does not tell of a last piece for which there was no room.
+fn whole(bytes: Vec<u8>) -> std::io::Result<Vec<u8>> {
+    match bytes.ends_with(END) {
+        true => Ok(bytes),
+        false => Err(std::io::ErrorKind::StorageFull.into()),
+    }
 }
 
 /// Averages blocks of `factor` x `factor` pixels (RGB): the smoothing of edges.
