@@ -14,7 +14,9 @@ mod nifti;
 mod slices;
 
 pub use fastmri::{FastMri, Volumes};
+pub use dicom::image as read_dicom;
 pub use heads::{MriHeads, Parts};
+pub use nifti::Volume;
 pub use slices::Slices;
 
 use super::Embedded;
