@@ -64,7 +64,11 @@ pub(crate) enum Failure {
         message: String,
     },
     /// A git revision that does not build.
-    #[error("revision {revision} does not build; its sources are in {}", place.display())]
+    #[error(
+        "revision {revision} does not build; its sources are in {}. Where crates are missing, run \
+         `cargo fetch` there, or set CARGO_NET_OFFLINE=false: no command but `data fetch` downloads \
+         anything unasked", place.display()
+    )]
     Build {
         /// The revision.
         revision: String,

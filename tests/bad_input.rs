@@ -117,6 +117,25 @@ fn a_hyperparameter_out_of_range_names_file_field_and_range() {
 }
 
 #[test]
+fn a_plan_that_would_fill_the_memory_is_refused() {
+    for (key, value) in [
+        ("studies", u32::MAX),
+        ("studies", 25_001),
+        ("trials", u32::MAX),
+    ] {
+        let text = SUITE.replace(
+            "name = ",
+            &format!("ruleset = \"external\"\n{key} = {value}\nname = "),
+        );
+        refuse(
+            &text,
+            2,
+            &["suite.toml", &value.to_string(), "50000 at most"],
+        );
+    }
+}
+
+#[test]
 fn a_suite_can_narrow_a_search_space() {
     let text = SUITE.replace("name = ", "trials = 4\nruleset = \"external\"\nname = ");
     let text = format!(

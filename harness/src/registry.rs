@@ -2,6 +2,7 @@
 
 use crate::contract::{Submission, Workload};
 use std::sync::Arc;
+use velodrome_results::record::is_plain_name;
 
 /// Why a name could not be added or found.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -92,6 +93,15 @@ fn add<T: ?Sized>(
     name: String,
     entry: Arc<T>,
 ) -> Result<(), RegistryError> {
+    if !is_plain_name(&name) {
+        let message =
+            "a name is a part of folders' names: leave out slashes, colons and such".into();
+        return Err(RegistryError::Invalid {
+            kind,
+            name,
+            message,
+        });
+    }
     if table.iter().any(|(n, _)| *n == name) {
         return Err(RegistryError::Duplicate { kind, name });
     }
@@ -122,4 +132,22 @@ pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
         .filter(|(similarity, _)| *similarity > 0.7)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, c)| c.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_no_path() {
+        let mut table: Vec<(String, Arc<u8>)> = Vec::new();
+        for name in ["../x", "/x", "a/b", "..", ""] {
+            let error = add("workload", &mut table, name.into(), Arc::new(0)).unwrap_err();
+            assert!(matches!(error, RegistryError::Invalid { .. }), "{error}");
+        }
+        assert_eq!(
+            add("workload", &mut table, "a_b".into(), Arc::new(0)),
+            Ok(())
+        );
+    }
 }

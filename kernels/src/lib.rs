@@ -6,7 +6,6 @@
 //! this crate: a track is the same for all riders.
 //!
 //! Second derivatives are not to be had of them (nor of burn).
-#![deny(unsafe_code)]
 
 mod attention;
 mod autodiff;

@@ -6,7 +6,7 @@
 use crate::error::RecordError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::path::Path;
+use std::path::{Component, Path};
 
 /// A record whose member `format` says which version of it was written.
 pub trait Versioned: DeserializeOwned {
@@ -15,6 +15,11 @@ pub trait Versioned: DeserializeOwned {
 
     /// The `format` that was found.
     fn format(&self) -> &str;
+
+    /// What is wrong with a value of a field, naming the field: a record from elsewhere may say anything.
+    fn fault(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What stands between the content of a record and its checksum.
@@ -39,8 +44,11 @@ pub fn read_versioned<T: Versioned>(path: &Path) -> Result<T, RecordError> {
 pub(crate) fn parse_versioned<T: Versioned>(path: &Path, text: &str) -> Result<T, RecordError> {
     match serde_json::from_str::<T>(text) {
         Ok(record) if record.format() == T::FORMAT => {
-            check_crc(text).map_err(|why| RecordError::damaged(path, None, why))?;
-            Ok(record)
+            let fault = check_crc(text).err().or_else(|| record.fault());
+            match fault {
+                None => Ok(record),
+                Some(message) => Err(RecordError::damaged(path, None, message)),
+            }
         }
         Ok(record) => Err(version::<T>(path, record.format())),
         Err(error) => Err(refusal::<T>(path, text, &error)),
@@ -107,6 +115,14 @@ pub fn write_versioned<T: Versioned + Serialize>(
     write_atomic(path, format!("{content}{CRC}{crc:08x}\"\n}}\n").as_bytes())
 }
 
+/// Whether `name` can be the name of a file in a folder: one part of a path, which leads nowhere else.
+pub fn is_plain_name(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    // `a/` and `a/.` are the path of `a` too, and `\` separates on one system only.
+    let whole = parts.next() == Some(Component::Normal(name.as_ref()));
+    whole && parts.next().is_none() && !name.contains(['/', '\\', ':', '\0'])
+}
+
 /// Writes `value` as indented JSON to `path`, whole or not at all.
 pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), RecordError> {
     let mut bytes = serde_json::to_vec_pretty(value)
@@ -144,4 +160,21 @@ fn write_through(path: &Path, ending: &str, bytes: &[u8]) -> Result<(), RecordEr
         let _ = std::fs::remove_file(&tmp);
         RecordError::io(path, "write", e)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_name_stays_in_its_folder() {
+        for name in ["digits_mlp.adamw.study-1.trial-1", "..a", "a b", "é"] {
+            assert!(is_plain_name(name), "{name}");
+        }
+        for name in [
+            "", ".", "..", "../a", "/a", "a/b", "a/", "a/.", "./a", "a\\b", "C:a", "a\0b",
+        ] {
+            assert!(!is_plain_name(name), "{name:?}");
+        }
+    }
 }

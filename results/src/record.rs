@@ -5,7 +5,8 @@
 
 use crate::error::RecordError;
 pub use crate::files::{
-    Versioned, read_versioned, write_atomic, write_json, write_shared, write_versioned,
+    Versioned, is_plain_name, read_versioned, write_atomic, write_json, write_shared,
+    write_versioned,
 };
 use crate::measures::{self, Measures};
 use serde::{Deserialize, Serialize};
@@ -374,7 +375,7 @@ impl Outcome {
     /// Bytes of a file of the trained parameters in 32 bits: what an adapter takes beside the weights
     /// that it belongs to.
     pub fn adapter_bytes(&self) -> u64 {
-        4 * self.trainable_parameters
+        self.trainable_parameters.saturating_mul(4)
     }
 
     /// Keeps the best validation metric seen, and the test metric beside it. Non-finite values
@@ -493,6 +494,12 @@ pub struct RunRecord {
     pub trials: Vec<(String, String)>,
 }
 
+/// An id names the trial's folder, and must not lead out of the run's.
+fn id_fault(field: &str, id: &str) -> Option<String> {
+    let message = || format!("field `{field}`: \"{id}\" cannot be the name of a trial's folder");
+    (!is_plain_name(id)).then(message)
+}
+
 /// What records say that have no version.
 fn first_version() -> u32 {
     1
@@ -503,6 +510,10 @@ impl Versioned for TrialRecord {
 
     fn format(&self) -> &str {
         &self.format
+    }
+
+    fn fault(&self) -> Option<String> {
+        id_fault("id", &self.id)
     }
 }
 
@@ -523,6 +534,11 @@ impl Versioned for RunRecord {
 
     fn format(&self) -> &str {
         &self.format
+    }
+
+    fn fault(&self) -> Option<String> {
+        let mut ids = self.trials.iter();
+        ids.find_map(|(id, _)| id_fault("trials", id))
     }
 }
 

@@ -102,6 +102,22 @@ impl<E: Evaluation> Trial<E> {
     }
 }
 
+/// The trial of the folder `id`, which must say that it is that one.
+fn named<E>(id: &str, trial: Trial<E>) -> Result<Trial<E>, RecordError> {
+    if trial.record.id == id {
+        return Ok(trial);
+    }
+    let message = format!(
+        "field `id` is \"{}\" in the folder of {id}",
+        trial.record.id
+    );
+    Err(RecordError::damaged(
+        trial.path.join("trial.json"),
+        None,
+        message,
+    ))
+}
+
 impl Run {
     /// Reads a run directory. A damaged trial does not hide the others: it is listed in
     /// [`Self::damaged`]. Only a missing or damaged `run.json` is an error.
@@ -119,7 +135,7 @@ impl<E: Evaluation> Run<E> {
         let record = RunRecord::read(&path.join("run.json"))?;
         // A run of thousands of trials is thousands of files: all processors read.
         let found = record.trials.par_iter().map(|(id, _)| {
-            let found = Trial::read_as(&trial_dir(path, id));
+            let found = Trial::read_as(&trial_dir(path, id)).and_then(|t| named(id, t));
             match found {
                 Err(RecordError::Io { path, source, .. })
                     if source.kind() == ErrorKind::NotFound && path.ends_with("trial.json") =>

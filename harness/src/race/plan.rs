@@ -116,6 +116,7 @@ pub fn plan(suite: &Suite, registry: &Registry) -> Result<Plan, PlanError> {
             check_track(suite, name, submission.describe().track, &spec)?;
         }
     }
+    check_size(suite, workloads.len(), submissions.len())?;
     let executable = executable_hash().map_err(PlanError::Executable)?;
     let threads = suite.threads.unwrap_or_else(cores);
     let fingerprint = take(&suite.device, threads, &executable);
@@ -203,6 +204,29 @@ fn check_submission(
         return Err(suite.fault(name.span().start, message).into());
     }
     Ok(())
+}
+
+/// The most trials of a plan. One of more would fill the memory before the first is raced.
+const MOST_TRIALS: u64 = 50_000;
+
+/// The plan must not be larger than [`MOST_TRIALS`].
+fn check_size(suite: &Suite, workloads: usize, submissions: usize) -> Result<(), PlanError> {
+    let each = match suite.ruleset {
+        Ruleset::External => suite.trials,
+        Ruleset::SelfTuning => 1,
+    };
+    let rows = workloads as u64 * submissions as u64;
+    let studies = u64::from(suite.studies) * u64::from(each);
+    let all = rows.saturating_mul(studies);
+    if all <= MOST_TRIALS {
+        return Ok(());
+    }
+    let message = format!(
+        "{workloads} workloads, {submissions} submissions, {} studies and {each} trials in each are {all} \
+         trials, of which a plan has {MOST_TRIALS} at most: lower `studies` or `trials`, or race in parts",
+        suite.studies
+    );
+    Err(suite.fault(suite.offset_of("studies"), message).into())
 }
 
 /// Adapters of random weights are no contest; any optimizer may fine-tune, with all weights.

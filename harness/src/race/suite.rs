@@ -212,7 +212,7 @@ impl Suite {
         }
     }
 
-    fn offset_of(&self, key: &str) -> usize {
+    pub(super) fn offset_of(&self, key: &str) -> usize {
         self.text.find(key).unwrap_or(0)
     }
 }

@@ -3,7 +3,7 @@
 use super::trial::{EVALS, HPARAMS, METADATA};
 use super::{LogError, Ruleset, targets};
 use crate::error::RecordError;
-use crate::record::{EvalRecord, Status, write_atomic, write_json};
+use crate::record::{EvalRecord, Status, is_plain_name, write_atomic, write_json};
 use crate::run::{Run, Trial};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -129,7 +129,7 @@ fn refuse(path: &Path, message: impl Into<String>) -> LogError {
 
 /// A name that can be a folder.
 fn name<'a>(name: &'a str, trial: &Trial) -> Result<&'a str, LogError> {
-    if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\\']) {
+    if !is_plain_name(name) {
         return Err(refuse(
             &trial.path,
             format!("\"{name}\" cannot be the name of a folder"),

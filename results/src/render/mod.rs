@@ -50,16 +50,12 @@ impl Section {
 
     /// The section as Markdown.
     pub(crate) fn markdown(&self) -> String {
-        let escape = |s: &str| {
-            s.replace('\\', "\\\\")
-                .replace('|', "\\|")
-                .replace('\n', " ")
-        };
+        let escape = |s: &str| plain(&s.replace('\\', "\\\\").replace('|', "\\|"));
         let line = |cells: &[String]| {
             let cells: Vec<String> = cells.iter().map(|c| escape(c)).collect();
             format!("| {} |\n", cells.join(" | "))
         };
-        let mut text = format!("\n## {}\n\n", self.title);
+        let mut text = format!("\n## {}\n\n", plain(&self.title));
         text += &line(&self.header);
         text += "|:--|";
         text += &"--:|".repeat(self.header.len().saturating_sub(1));
@@ -68,10 +64,24 @@ impl Section {
             text += &line(row);
         }
         if !self.caption.is_empty() {
-            text += &format!("\n{}\n", self.caption);
+            text += &format!("\n{}\n", plain(&self.caption));
         }
         text
     }
+}
+
+/// Text from a record on one line of Markdown, where a name may not become markup of the page: a tag
+/// begins with `<` and a letter or one of a few signs, `<=` does not.
+fn plain(text: &str) -> String {
+    let opens = |c: char| c.is_ascii_alphabetic() || "/!?".contains(c);
+    let text = text.replace(['\n', '\r'], " ");
+    let mut parts = text.split('<');
+    let mut plain = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        plain += if part.starts_with(opens) { "&lt;" } else { "<" };
+        plain += part;
+    }
+    plain
 }
 
 /// The board for a terminal. `width` is that of the terminal in columns, to which long cells are
@@ -90,15 +100,16 @@ pub fn terminal(board: &Board, width: Option<u16>) -> String {
 
 /// The board as Markdown.
 pub fn markdown(board: &Board) -> String {
-    let mut text = format!("# {} ({})\n", board.title, board.ruleset);
+    let title = format!("{} ({})", board.title, board.ruleset);
+    let mut text = format!("# {}\n", plain(&title));
     for section in sections(board) {
         text += &section.markdown();
     }
-    text += &format!("\n## Method\n\n{}\n", board.method);
+    text += &format!("\n## Method\n\n{}\n", plain(&board.method));
     if !board.notes.is_empty() {
         text += "\n## Notes\n\n";
         for note in &board.notes {
-            text += &format!("- {}\n", note.replace('\n', " "));
+            text += &format!("- {}\n", plain(note));
         }
     }
     text

@@ -75,7 +75,9 @@ pub fn render(report: &Report<'_>) -> Result<String, ReportError> {
     // A misspelt name in the template is an error, not a gap. The name's ending turns escaping on.
     env.set_undefined_behavior(UndefinedBehavior::Strict);
     env.add_template("report.html", TEMPLATE)?;
-    Ok(env.get_template("report.html")?.render(page)?)
+    let page = env.get_template("report.html")?.render(page)?;
+    // A name may hold anything, and HTML has no such character.
+    Ok(page.replace('\0', "\u{fffd}"))
 }
 
 /// An SVG document as a part of the page: HTML needs no namespace for it.

@@ -1,9 +1,9 @@
 //! Records and logs survive a round trip, and damage is found where it is.
 
 use crate::common::{TrialBuilder, example_run, finding, run, write_run};
-use velodrome_results::log;
 use velodrome_results::run::{Run, Trial, trial_dir};
 use velodrome_results::{EvalRecord, RecordError, RunRecord, Status, TrialRecord};
+use velodrome_results::{archive, log};
 
 /// A trial in which every optional field is filled, with values that only survive in full
 /// precision.
@@ -276,4 +276,41 @@ fn no_changed_bit_of_a_record_is_silent() {
     flip_bits(&log, 1, || {
         log::read(&log).map(|evals| format!("{evals:?}"))
     });
+}
+
+#[test]
+fn ids_that_lead_out_of_the_run_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (dir, file) = (folder.path().join("run"), folder.path().join("run.parquet"));
+    let example = example_run();
+    write_run(&example, &dir);
+    // A whole trial where the ids lead to.
+    let first = &example.trials[0].record.id;
+    let outside = folder.path().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    for name in ["trial.json", "evals.jsonl"] {
+        std::fs::copy(trial_dir(&dir, first).join(name), outside.join(name)).unwrap();
+    }
+    for id in ["../../outside", "..", ".", "", "a/b", "a\\b", "/etc"] {
+        let mut other = example_run();
+        other.record.trials[0].0 = id.into();
+        other.record.write(&dir.join("run.json")).unwrap();
+        let error = Run::read(&dir).unwrap_err().to_string();
+        for part in ["run.json", "`trials`", id] {
+            assert!(error.contains(part), "{error}");
+        }
+        archive::write(&other, &file).unwrap();
+        assert!(
+            archive::read(&file)
+                .unwrap_err()
+                .to_string()
+                .contains("`trials`")
+        );
+
+        let mut other = example_run();
+        other.trials[0].record.id = id.into();
+        archive::write(&other, &file).unwrap();
+        let error = archive::read(&file).unwrap_err().to_string();
+        assert!(error.contains("`id`"), "{error}");
+    }
 }

@@ -1,6 +1,7 @@
 //! The report: complete, escaped, self-contained.
 
 use crate::synthetic::*;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use velodrome_results::board::Board;
 use velodrome_results::report::{Report, render};
@@ -176,6 +177,169 @@ fn texts_from_records_are_escaped() {
     assert!(html.contains("&lt;script&gt;"));
     assert!(!html.contains("<script") && !html.contains("<img"));
     well_formed(&html);
+}
+
+/// Names that would be code, were they not text: in an element, an attribute, a style, a comment, a
+/// script with JSON, a template, and with characters that no text should have.
+const ATTACKS: [&str; 12] = [
+    "<script>alert(1)</script>",
+    "</script><script>alert(1)</script>",
+    "\"><img src=x onerror=alert(1)>",
+    "'><svg onload=alert(1)>",
+    "\" onmouseover=\"alert(1)",
+    "x onfocus=alert(1) autofocus=",
+    "</style><script>alert(1)</script>",
+    "--><script>alert(1)</script><!--",
+    "</title></text></svg><iframe srcdoc='<script>alert(1)</script>'>",
+    "{{ 7 * 7 }}{% include 'x' %}{# x #}",
+    "javascript:alert(1)//&lt;&#60;script&#62;",
+    "a\u{0}b\u{202e}<\u{feff}script\r\n>alert(1)",
+];
+
+/// The names of all tags of a page and of their attributes.
+fn markup(html: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+    let (mut tags, mut attributes) = (BTreeSet::new(), BTreeSet::new());
+    let (head, rest) = html.split_once("<style>").unwrap();
+    let (style, body) = rest.split_once("</style>").unwrap();
+    assert!(!style.contains('<'), "{style}");
+    for part in format!("{head}{body}").split('<').skip(1) {
+        let mut rest = part.trim_start_matches('/');
+        let end = rest
+            .find(|c: char| c.is_whitespace() || ">/".contains(c))
+            .unwrap();
+        tags.insert(rest[..end].to_lowercase());
+        rest = &rest[end..];
+        // An attribute is a name, or a name and a value in double quotes; the tag ends behind the last.
+        loop {
+            rest = rest.trim_start();
+            if rest.starts_with('>') || rest.starts_with("/>") {
+                break;
+            }
+            let end = rest
+                .find(|c: char| c.is_whitespace() || "=>".contains(c))
+                .unwrap();
+            attributes.insert(rest[..end].to_lowercase());
+            rest = &rest[end..];
+            if let Some(value) = rest.strip_prefix("=\"") {
+                rest = value.split_once('"').unwrap().1;
+            }
+            assert!(!rest.starts_with('='), "a value without quotes: {part:.80}");
+        }
+    }
+    (tags, attributes)
+}
+
+/// The sample with `attack` as a part of every name that a record may hold.
+fn attacked(attack: &str) -> String {
+    let mut run = run();
+    let mut board = board(&suite(), &run.trials);
+    let changed = |text: &mut String| *text = format!("{text}{attack}");
+    for t in &mut run.trials {
+        let r = &mut t.record;
+        let target = &mut r.target.metric;
+        for text in [
+            &mut r.submission,
+            &mut r.workload,
+            &mut r.base,
+            &mut r.id,
+            target,
+        ] {
+            changed(text);
+        }
+        r.reason = Some(attack.into());
+        r.point.insert(attack.into(), 0.5);
+        let print = &mut r.fingerprint;
+        for text in [
+            &mut print.cpu,
+            &mut print.os,
+            &mut print.rustc,
+            &mut print.commit,
+        ] {
+            changed(text);
+        }
+        print.versions.insert(attack.into(), attack.into());
+        print.features.push(attack.into());
+        print.accelerator = Some(attack.into());
+        let (code, message) = (attack.to_string(), attack.to_string());
+        r.findings
+            .push(velodrome_results::Finding { code, message });
+    }
+    for text in [
+        &mut run.record.suite,
+        &mut run.record.ruleset,
+        &mut run.record.cadence,
+    ] {
+        changed(text);
+    }
+    run.path = PathBuf::from(attack);
+    run.missing.push(attack.into());
+    let error = RecordError::damaged(PathBuf::from(attack), 7, attack);
+    run.damaged.push((attack.into(), error));
+    let workloads = board.workloads.iter_mut();
+    workloads.for_each(|w| [&mut w.name, &mut w.metric].into_iter().for_each(changed));
+    board
+        .rows
+        .iter_mut()
+        .for_each(|r| changed(&mut r.submission));
+    let (title, method) = (&mut board.title, &mut board.method);
+    [title, method, &mut board.ruleset]
+        .into_iter()
+        .for_each(changed);
+    board.notes.push(attack.into());
+    let runs = [run];
+    let command = format!("velodrome run '{attack}'");
+    let report = Report {
+        board: &board,
+        runs: &runs,
+        command,
+    };
+    render(&report).unwrap()
+}
+
+#[test]
+fn no_name_becomes_markup_of_the_page() {
+    // A harmless name shows which tags and attributes the page has of itself.
+    let own = markup(&attacked("plain"));
+    assert!(
+        own.0.contains("svg") && own.1.contains("aria-label"),
+        "{own:?}"
+    );
+    for attack in ATTACKS {
+        let html = attacked(attack);
+        assert_eq!(markup(&html), own, "{attack}");
+        well_formed(&html);
+        assert!(!html.contains('\0'), "{attack:?}");
+        // A name is no template.
+        assert!(!attack.starts_with("{{") || html.contains("{{ 7 * 7 }}"));
+    }
+}
+
+#[test]
+fn no_name_becomes_markup_of_the_board_in_markdown() {
+    for attack in ATTACKS {
+        let mut run = run();
+        run.record.suite = attack.into();
+        let mut board = board(&suite(), &run.trials);
+        board.rows[0].submission = attack.into();
+        board.workloads[0].name = attack.into();
+        (board.title, board.method) = (attack.into(), attack.into());
+        board.notes.push(attack.into());
+        let text = velodrome_results::render::markdown(&board);
+        let opens = |c: char| c.is_ascii_alphabetic() || "/!?".contains(c);
+        let tags = text.split('<').skip(1).filter(|p| p.starts_with(opens));
+        assert_eq!(tags.count(), 0, "{text}");
+        assert!(text.contains("loss <= 1.95"), "{text}");
+    }
+}
+
+/// Writes the attacked pages into `$CHART_SAMPLES`, for a browser to show that nothing in them runs.
+#[test]
+#[ignore = "writes pages for a browser to open"]
+fn attacked_pages() {
+    let dir = PathBuf::from(std::env::var("CHART_SAMPLES").expect("CHART_SAMPLES names a folder"));
+    for (n, attack) in ATTACKS.iter().enumerate() {
+        std::fs::write(dir.join(format!("attack-{n}.html")), attacked(attack)).unwrap();
+    }
 }
 
 #[test]

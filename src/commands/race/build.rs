@@ -62,9 +62,12 @@ fn cargo(bin: &str, source: &Path, target: &Path) -> Result<Option<PathBuf>, Fai
     struct Built {
         executable: Option<PathBuf>,
     }
+    // No command but `data fetch` uses the network, unless the user says so in Cargo's own way.
+    let offline = std::env::var_os("CARGO_NET_OFFLINE").unwrap_or_else(|| "true".into());
     let run = |words: &[&str]| {
         Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .args(words)
+            .env("CARGO_NET_OFFLINE", &offline)
             .current_dir(source)
             .env("CARGO_TARGET_DIR", target)
             .stdin(Stdio::null())

@@ -163,7 +163,8 @@ impl Parts for Dsee {
     }
 
     fn constants(&self) -> Vec<Factor> {
-        vec![Factor::flat("sparse_indices", &[2, self.count])]
+        let Shape { d_in, d_out } = self.shape;
+        vec![Factor::places("sparse_indices", &[d_out, d_in], self.count)]
     }
 
     fn initial(&self, base: &Tensor<2>, draw: &mut Draw) -> Result<Vec<Tensor<2>>, MethodError> {

@@ -124,6 +124,8 @@ pub struct Factor {
     pub optional: bool,
     stored: Vec<usize>,
     layout: Layout,
+    /// Where the entries are places: below which number those of each row must lie.
+    below: Vec<usize>,
 }
 
 impl Factor {
@@ -137,6 +139,30 @@ impl Factor {
         Self::with(name, stored, Layout::Flat)
     }
 
+    /// `count` places along axes of these lengths, as whole numbers: one row for each axis.
+    pub fn places(name: &'static str, axes: &[usize], count: usize) -> Self {
+        let stored = match axes {
+            [_] => vec![count],
+            _ => vec![axes.len(), count],
+        };
+        Self {
+            below: axes.to_vec(),
+            ..Self::flat(name, &stored)
+        }
+    }
+
+    /// What is wrong with a file's values, if anything: a place outside of its axis.
+    pub fn fault(&self, values: &[f32]) -> Option<String> {
+        let rows = values.chunks(values.len().div_ceil(self.below.len().max(1)).max(1));
+        rows.zip(&self.below).find_map(|(row, length)| {
+            let inside = |x: &&f32| (0.0..*length as f32).contains(*x) && x.fract() == 0.0;
+            let outside = row.iter().find(|x| !inside(x))?;
+            Some(format!(
+                "holds {outside}, which is no place on an axis of {length}"
+            ))
+        })
+    }
+
     fn with(name: &'static str, stored: &[usize], layout: Layout) -> Self {
         Self {
             name,
@@ -144,6 +170,7 @@ impl Factor {
             optional: false,
             stored: stored.to_vec(),
             layout,
+            below: Vec::new(),
         }
     }
 
@@ -240,6 +267,22 @@ mod tests {
         assert_eq!(Factor::turned("a", 2, 3).shape(), [3, 2]);
         assert_eq!(Factor::flat("c", &[6]).shape(), [1, 6]);
         assert_eq!(Factor::flat("d", &[3, 1, 2]).shape(), [3, 2]);
+    }
+
+    #[test]
+    fn places_lie_on_their_axes() {
+        let factor = Factor::places("a", &[8, 4], 2);
+        assert_eq!(factor.stored(), [2, 2]);
+        assert_eq!(factor.fault(&[0.0, 7.0, 3.0, 0.0]), None);
+        for bad in [[8.0, 0.0, 0.0, 0.0], [0.0, 0.0, 4.0, 0.0]] {
+            let message = factor.fault(&bad).unwrap();
+            assert!(message.contains("no place on an axis"), "{message}");
+        }
+        for bad in [-1.0, 0.5, f32::NAN, f32::INFINITY] {
+            assert!(factor.fault(&[0.0, bad, 0.0, 0.0]).is_some(), "{bad}");
+        }
+        assert_eq!(Factor::places("b", &[8], 3).stored(), [3]);
+        assert_eq!(Factor::flat("c", &[2]).fault(&[-1.0, f32::NAN]), None);
     }
 
     #[test]

@@ -41,7 +41,11 @@ impl Parts for S2ft {
     }
 
     fn constants(&self) -> Vec<Factor> {
-        vec![Factor::flat("s2ft_indices", &[self.rows])]
+        vec![Factor::places(
+            "s2ft_indices",
+            &[self.shape.d_in],
+            self.rows,
+        )]
     }
 
     fn initial(&self, base: &Tensor<2>, _draw: &mut Draw) -> Result<Vec<Tensor<2>>, MethodError> {

@@ -46,7 +46,8 @@ impl Parts for Shira {
     }
 
     fn constants(&self) -> Vec<Factor> {
-        vec![Factor::flat("shira_indices", &[2, self.count])]
+        let Shape { d_in, d_out } = self.shape;
+        vec![Factor::places("shira_indices", &[d_out, d_in], self.count)]
     }
 
     fn initial(&self, base: &Tensor<2>, _draw: &mut Draw) -> Result<Vec<Tensor<2>>, MethodError> {

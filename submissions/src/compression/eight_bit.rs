@@ -279,6 +279,7 @@ fn this_block<R: BlockRule<S>, const S: usize>(
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has what the function is compiled for.
+        #[allow(unsafe_code)]
         return unsafe { block_avx2::<R, S>(update, p, g, codes, scales, scratch) };
     }
     any_block::<R, S>(update, p, g, codes, scales, scratch);

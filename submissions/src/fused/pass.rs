@@ -124,6 +124,7 @@ impl<'a, const S: usize> Work<'a, S> {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
             // SAFETY: the processor has what the function is compiled for.
+            #[allow(unsafe_code)]
             return unsafe { self.chunk_avx2(rule) };
         }
         entries(rule, self.p, self.g, self.s);

@@ -129,6 +129,23 @@ fn an_adapter_of_another_model_is_refused() {
 }
 
 #[test]
+fn a_place_outside_of_the_weight_is_named() {
+    let case = Copy::of("shira");
+    let name = "base_model.model.up.shira_indices";
+    case.tensors(|t| {
+        let stored = &t.held[name];
+        let mut values = stored.values().unwrap();
+        values[3] = 8.0;
+        let changed = Stored::floats(&values, stored.shape());
+        t.held.insert(name.into(), changed);
+    });
+    let message = again(case.path()).unwrap_err().to_string();
+    for part in [MODEL, name, "holds 8", "an axis of 8"] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
 fn sizes_that_do_not_fit_are_refused() {
     for (name, option, value, wanted) in [
         (

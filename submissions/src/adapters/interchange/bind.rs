@@ -265,6 +265,10 @@ impl Binding<'_> {
         let found = keys.iter().find(|k| held.contains_key(*k));
         let key = found.or(keys.first()).cloned().unwrap_or_default();
         let values = self.folder.tensors.values(&key, factor.stored())?;
+        if let Some(what) = factor.fault(&values) {
+            let what = format!("tensor `{key}` {what}");
+            return Err(InterchangeError::format(&self.folder.tensors.file, what));
+        }
         self.used.extend(keys);
         Ok(factor.from_stored(values, self.device))
     }

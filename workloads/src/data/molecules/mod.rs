@@ -8,7 +8,7 @@ mod pcba;
 mod smiles;
 mod table;
 
-pub use features::{ATOM, BOND};
+pub use features::{ATOM, BOND, push as push_molecule};
 pub use graphs::{Coding, GraphSplit, Graphs, MISSING};
 pub use molecule::{Atom, Bond, Chirality, Molecule, Order};
 pub use ogb::Molpcba;

@@ -2,7 +2,7 @@
 
 /// Height, width and intensities of the image, row by row. The message says what is wrong with the
 /// file.
-pub(super) fn image(file: &[u8]) -> Result<([usize; 2], Vec<u16>), String> {
+pub fn image(file: &[u8]) -> Result<([usize; 2], Vec<u16>), String> {
     if file.get(128..132) != Some(b"DICM") {
         return Err("is not a DICOM file".into());
     }

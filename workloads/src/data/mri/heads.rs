@@ -224,10 +224,20 @@ fn unpack(file: &[u8], shape: [usize; 3]) -> Result<Volume, String> {
     Volume::from_bytes(shape, &bytes)
 }
 
+/// The most voxels along an axis of a head: slices are as large as the window however thin the volume is,
+/// so that a long one would fill the memory.
+const LONGEST: usize = 512;
+
 /// Slices of a volume across `axes`, every so many voxels: a window about the head's centre, 0 outside
 /// of the volume. Where slices are taken across several axes, the outer eighths of the head are left
 /// out. Intensities are scaled as those of the embedded set: 999 of 1000 are at most 255.
 fn slices_of(volume: &Volume, axes: &[usize], every: usize) -> Result<Head, String> {
+    if volume.shape.iter().any(|n| *n > LONGEST) {
+        let shape = volume.shape;
+        return Err(format!(
+            "{shape:?} voxels: a head has {LONGEST} along an axis at most"
+        ));
+    }
     let ends = extent(volume).ok_or("all voxels are 0")?;
     let (side, [nx, ny, _]) = (MriHeads::SIDE, volume.shape);
     let strides = [1, nx, nx * ny];
@@ -337,6 +347,13 @@ mod tests {
             voxels: vec![0.0; 8],
         };
         assert!(slices_of(&empty, &[2], 1).is_err());
+        // 30 kB of voxels, which would be 6 GB of slices.
+        let long = Volume {
+            shape: [30_000, 1, 1],
+            voxels: vec![1.0; 30_000],
+        };
+        let error = slices_of(&long, &[0, 1, 2], 1).err().unwrap();
+        assert!(error.contains("30000"), "{error}");
     }
 
     #[test]

@@ -13,8 +13,10 @@ mod kspace;
 mod nifti;
 mod slices;
 
+pub use dicom::image as read_dicom;
 pub use fastmri::{FastMri, Volumes};
 pub use heads::{MriHeads, Parts};
+pub use nifti::Volume;
 pub use slices::Slices;
 
 use super::Embedded;

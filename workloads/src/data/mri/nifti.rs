@@ -7,17 +7,17 @@ use flate2::read::GzDecoder;
 use std::io::Read;
 
 /// The most voxels that a volume may have.
-const MOST: usize = 1 << 28;
+const MOST: usize = 1 << 26;
 /// Bytes of the header.
 const HEADER: usize = 348;
 
 /// A volume of intensities.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Volume {
+pub struct Volume {
     /// Voxels along each axis.
-    pub(super) shape: [usize; 3],
+    pub shape: [usize; 3],
     /// Intensities, the first axis fastest.
-    pub(super) voxels: Vec<f32>,
+    pub voxels: Vec<f32>,
 }
 
 impl Volume {
@@ -34,7 +34,7 @@ impl Volume {
     }
 
     /// Reads a NIfTI-1 file, compressed or not. The message says what is wrong with it.
-    pub(super) fn from_nifti(file: &[u8]) -> Result<Self, String> {
+    pub fn from_nifti(file: &[u8]) -> Result<Self, String> {
         if file.starts_with(&[0x1f, 0x8b]) {
             Self::read(GzDecoder::new(file))
         } else {

@@ -171,7 +171,7 @@ fn utterances(language: &Language, skips: &mut Skips) -> Vec<(String, Utterance)
             skips.add("sounds without speech", at);
             continue;
         }
-        let samples = match wav(sound) {
+        let samples = match read_wav(sound) {
             Ok(samples) => samples,
             Err(message) => {
                 skips.add("sounds that cannot be read", || {
@@ -193,8 +193,9 @@ fn utterances(language: &Language, skips: &mut Skips) -> Vec<(String, Utterance)
     list
 }
 
-/// Samples of a WAV file with one channel of 16 bits at 8000 per second.
-fn wav(bytes: &[u8]) -> Result<Vec<i16>, String> {
+/// Samples of a WAV file with one channel of 16 bits at 8000 per second. The message says what is wrong
+/// with it.
+pub fn read_wav(bytes: &[u8]) -> Result<Vec<i16>, String> {
     let reader = hound::WavReader::new(Cursor::new(bytes)).map_err(|e| e.to_string())?;
     let spec = reader.spec();
     let found = (spec.channels, spec.bits_per_sample, spec.sample_rate);

@@ -11,7 +11,7 @@ mod pieces;
 mod prompts;
 mod text;
 
-pub use asterisk::{AsteriskSounds, Files, Language, Sources};
+pub use asterisk::{AsteriskSounds, Files, Language, Sources, read_wav};
 pub use features::LogMel;
 pub use librispeech::{FlacUtterances, LibriSpeech};
 pub use pieces::Pieces;

@@ -73,7 +73,7 @@ pub fn read_mo(bytes: &[u8]) -> Result<Catalogue, String> {
             return Err(format!("a table of {count} messages does not fit the file"));
         }
     }
-    let mut catalogue = Catalogue::default();
+    let (mut catalogue, mut read) = (Catalogue::default(), 0);
     for index in 0..count {
         let fault = |message: &str| format!("message {}: {message}", index + 1);
         let string = |table: usize| {
@@ -82,6 +82,11 @@ pub fn read_mo(bytes: &[u8]) -> Result<Catalogue, String> {
             })
         };
         let (original, translation) = (string(originals)?, string(translations)?);
+        // One long text that many messages name would be read as often.
+        read += original.len() + translation.len();
+        if read > bytes.len() {
+            return Err(fault("its strings overlap with those before"));
+        }
         let text = |bytes: &[u8]| {
             let text = std::str::from_utf8(bytes).map(str::to_string);
             text.map_err(|e| fault(&format!("not UTF-8: {e}")))
@@ -237,6 +242,19 @@ pub(super) mod tests {
             true,
         );
         assert!(read_mo(&other).unwrap_err().contains("ISO-8859-1"));
+
+        // Every message names the last text, which is long.
+        let long = "x".repeat(200);
+        let mut shared = write_mo(&[("A", "a"), ("B", "b"), ("C", "c"), ("D", &long)], false);
+        let last = shared[28 + 8 * 7..28 + 8 * 8].to_vec();
+        for table in 4..7 {
+            shared[28 + 8 * table..36 + 8 * table].copy_from_slice(&last);
+        }
+        let error = read_mo(&shared).unwrap_err();
+        assert!(
+            error.starts_with("message 2: its strings overlap"),
+            "{error}"
+        );
 
         let mut major = write_mo(MESSAGES, false);
         major[6] = 2;
