@@ -37,12 +37,16 @@ fn limit(command: &mut Command, bytes: u64, told: Told) {
     let before = move || -> std::io::Result<()> {
         if told == Told::ByError {
             // SAFETY: no handler of ours runs, the signal is ignored.
+            #[allow(unsafe_code)]
             unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }?;
         }
         Ok(setrlimit(Resource::RLIMIT_FSIZE, bytes, bytes)?)
     };
     // SAFETY: both are system calls that may be made between fork and exec.
-    unsafe { command.pre_exec(before) };
+    #[allow(unsafe_code)]
+    unsafe {
+        command.pre_exec(before)
+    };
 }
 
 fn run(suite: &Path, out: &Path) -> Command {

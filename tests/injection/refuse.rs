@@ -32,6 +32,7 @@ fn refuse(command: &mut Command, calls: &[libc::c_long], error: Errno) {
         };
         let (yes, none): (libc::c_ulong, libc::c_ulong) = (1, 0);
         // SAFETY: system calls alone; `program` and what it points to live until they return.
+        #[allow(unsafe_code)]
         let done = unsafe {
             libc::prctl(libc::PR_SET_NO_NEW_PRIVS, yes, none, none, none) == 0
                 && libc::prctl(
@@ -46,7 +47,10 @@ fn refuse(command: &mut Command, calls: &[libc::c_long], error: Errno) {
         }
     };
     // SAFETY: nothing is allocated and no lock is taken between fork and exec.
-    unsafe { command.pre_exec(install) };
+    #[allow(unsafe_code)]
+    unsafe {
+        command.pre_exec(install)
+    };
 }
 
 /// Races on with calls that are refused: what the command says. Then races on without, and holds the records

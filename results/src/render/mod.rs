@@ -55,7 +55,7 @@ impl Section {
             let cells: Vec<String> = cells.iter().map(|c| escape(c)).collect();
             format!("| {} |\n", cells.join(" | "))
         };
-        let mut text = format!("\n## {}\n\n", plain(&self.title));
+        let mut text = format!("\n## {}\n\n", plain(self.title));
         text += &line(&self.header);
         text += "|:--|";
         text += &"--:|".repeat(self.header.len().saturating_sub(1));
