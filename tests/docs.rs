@@ -1,4 +1,4 @@
-//! The tables of `docs/workloads.md` are those of the workloads.
+//! The tables of `docs/workloads.md` are those of the workloads, and `docs/integrity.md` names tests that exist.
 
 use std::path::Path;
 use velodrome::harness::contract::WorkloadSpec;
@@ -128,4 +128,71 @@ fn the_tables_of_the_workloads_are_up_to_date() {
         only(found, &wanted, '-'),
         only(&wanted, found, '+')
     );
+}
+
+/// The Rust files of the program and its tests, as one text.
+fn sources(folder: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() && name != "target" && !name.starts_with('.') {
+            sources(&path, text);
+        } else if name.ends_with(".rs") {
+            *text += &std::fs::read_to_string(&path).unwrap();
+        }
+    }
+}
+
+/// The names of functions that stand in backticks.
+fn named(text: &str) -> Vec<&str> {
+    let spans = text.split('`').skip(1).step_by(2);
+    let function = |s: &&str| {
+        s.matches('_').count() > 2
+            && s.chars()
+                .all(|c| c.is_ascii_lowercase() || "_0123456789".contains(c))
+    };
+    spans.filter(function).collect()
+}
+
+#[test]
+fn each_defence_names_a_test_that_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut code = String::new();
+    for folder in [
+        "harness",
+        "results",
+        "submissions",
+        "workloads",
+        "kernels",
+        "src",
+        "tests",
+    ] {
+        sources(&root.join(folder), &mut code);
+    }
+    let page = std::fs::read_to_string(root.join("docs/integrity.md")).unwrap();
+    let mut defences = 0;
+    for line in page.lines() {
+        for name in named(line) {
+            let test = format!("#[test]\nfn {name}() {{");
+            let inner = format!("#[test]\n    fn {name}() {{");
+            assert!(
+                code.contains(&test) || code.contains(&inner),
+                "{name} is no test"
+            );
+        }
+        let Some((_, what)) = line
+            .strip_prefix("| ")
+            .and_then(|row| row.split_once(" | "))
+        else {
+            continue;
+        };
+        if ["Impossible", "Measured", "Found"]
+            .iter()
+            .any(|kind| what.starts_with(kind))
+        {
+            defences += 1;
+            assert!(!named(what).is_empty(), "no test stands behind: {line}");
+        }
+    }
+    assert!(defences > 15, "{defences}");
 }

@@ -344,14 +344,16 @@ fn space(shape: &Shape, gradient: &[f32], x: &Planes, spaced: &mut [f32]) {
 pub(crate) fn bias_gradient(shape: &Shape, gradient: &[f32]) -> Vec<f32> {
     let [height, width] = shape.outputs();
     let plane = (height * width).max(1);
-    let mut sums = vec![0.0; shape.channels[1]];
-    for example in gradient.chunks_exact(shape.elements()[1]) {
-        for (sum, plane) in sums.iter_mut().zip(example.chunks_exact(plane)) {
-            *sum += vectorized(
+    let sum = |channel: usize| {
+        let places = channel * plane..(channel + 1) * plane;
+        let examples = gradient.chunks_exact(shape.elements()[1]);
+        let sums = examples.map(|example| {
+            vectorized(
                 #[inline(always)]
-                || pass::sum(plane, |g| g),
-            );
-        }
-    }
-    sums
+                || pass::sum(&example[places.clone()], |g| g),
+            )
+        });
+        sums.fold(0.0, |all, sum| all + sum)
+    };
+    (0..shape.channels[1]).into_par_iter().map(sum).collect()
 }

@@ -99,11 +99,7 @@ fn column_sums(rows: &[f32], width: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn values(n: usize, seed: usize) -> Vec<f32> {
-        let value = |i: usize| ((i * 31 + seed * 17) % 23) as f32 - 11.0;
-        (0..n).map(value).collect()
-    }
+    use crate::product::tests::values;
 
     /// By loops, in one task and in several. Small integers are exact.
     #[test]

@@ -132,10 +132,11 @@ fn multiply(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn values(n: usize, seed: usize) -> Vec<f32> {
+    /// Small integers, which sums leave exact.
+    pub(crate) fn values(n: usize, seed: usize) -> Vec<f32> {
         let value = |i: usize| ((i * 31 + seed * 17) % 23) as f32 - 11.0;
         (0..n).map(value).collect()
     }

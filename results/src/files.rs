@@ -123,7 +123,8 @@ pub fn is_plain_name(name: &str) -> bool {
     whole && parts.next().is_none() && !name.contains(['/', '\\', ':', '\0'])
 }
 
-/// Writes `value` as indented JSON to `path`, whole or not at all.
+/// Writes `value` as indented JSON to `path`, whole or not at all: for files in forms of other tools, which know
+/// no checksum. Records go through [`write_versioned`].
 pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), RecordError> {
     let mut bytes = serde_json::to_vec_pretty(value)
         .map_err(|e| RecordError::damaged(path, None, e.to_string()))?;

@@ -6,7 +6,8 @@
 //! | start, training, prepare | yes |
 //!
 //! Whatever phase is off the clock, processor time that threads of the submission use meanwhile is
-//! charged to the submission (`background`), so that nothing is won by working in another thread.
+//! charged to the submission (`background`), so that nothing is won by working in another thread. What it left
+//! to the pool is waited for before such a phase begins.
 
 use super::time::TimeSource;
 use std::sync::Arc;
@@ -47,6 +48,27 @@ const NOISE: Duration = Duration::from_micros(50);
 /// See [`NOISE`].
 const NOISE_SHARE: f64 = 0.02;
 
+/// Runs `f` while the clock stands. Gives the wall time that it took, and the processor time that foreign
+/// threads used meanwhile where that is more than noise.
+pub(crate) fn off_clock<R>(
+    time: &dyn TimeSource,
+    f: impl FnOnce() -> R,
+) -> (R, Duration, Duration) {
+    let start = time.now();
+    // Reading the processor times takes microseconds, which belong to what is measured.
+    let before = time.foreign_cpu();
+    let result = f();
+    let after = time.foreign_cpu();
+    let elapsed = time.now().saturating_sub(start);
+    let work = match (before, after) {
+        (Some(before), Some(after)) => after.saturating_sub(before),
+        _ => Duration::ZERO,
+    };
+    let noise = NOISE.max(elapsed.mul_f64(NOISE_SHARE));
+    let work = if work > noise { work } else { Duration::ZERO };
+    (result, elapsed, work)
+}
+
 /// Adds up where a trial's wall time goes.
 pub struct Clock {
     time: Arc<dyn TimeSource>,
@@ -76,25 +98,21 @@ impl Clock {
     /// Runs `f` and books its wall time on `phase`. Off the clock, foreign processor time is
     /// charged as background work.
     pub fn measure<R>(&mut self, phase: Phase, f: impl FnOnce() -> R) -> R {
-        let start = self.time.now();
         if phase.on_clock() {
+            let start = self.time.now();
             let result = f();
             self.book(phase, self.time.now().saturating_sub(start));
             return result;
         }
-        // Reading the processor times takes microseconds, which belong to the phase.
-        let before = self.time.foreign_cpu();
-        let result = f();
-        let after = self.time.foreign_cpu();
-        let elapsed = self.time.now().saturating_sub(start);
+        let (result, elapsed, work) = off_clock(&*self.time, f);
         self.book(phase, elapsed);
-        if let (Some(before), Some(after)) = (before, after) {
-            let work = after.saturating_sub(before);
-            if work > NOISE.max(elapsed.mul_f64(NOISE_SHARE)) {
-                self.parts.background += work.as_secs_f64();
-            }
-        }
+        self.charge(work);
         result
+    }
+
+    /// Charges processor time that threads of the submission used while the clock stood.
+    pub fn charge(&mut self, work: Duration) {
+        self.parts.background += work.as_secs_f64();
     }
 
     /// Books `elapsed` on `phase`.

@@ -18,6 +18,7 @@ pub mod histogram;
 pub mod input;
 pub mod lock;
 pub mod plan;
+pub(crate) mod pool;
 pub mod runner;
 mod runner_scan;
 mod spaces;

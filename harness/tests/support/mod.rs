@@ -102,6 +102,7 @@ pub struct FakeWorkload {
     pub time: Arc<FakeTime>,
     pub open_takes: Duration,
     pub batch_takes: Duration,
+    pub test_points: usize,
 }
 
 impl FakeWorkload {
@@ -110,6 +111,7 @@ impl FakeWorkload {
             time: time.clone(),
             open_takes: Duration::ZERO,
             batch_takes: Duration::ZERO,
+            test_points: EXAMPLES,
         }
     }
 }
@@ -136,7 +138,7 @@ impl Workload for FakeWorkload {
             parameters: 3,
             loss: "squared error".into(),
             unit: "points".into(),
-            split_sizes: [EXAMPLES, EXAMPLES, EXAMPLES],
+            split_sizes: [EXAMPLES, EXAMPLES, self.test_points],
             target: target(),
             target_provenance: "by hand".into(),
             budget: Budget {
@@ -154,15 +156,15 @@ impl Workload for FakeWorkload {
 
     fn open(&self) -> Result<Splits, WorkloadError> {
         self.time.advance(self.open_takes);
-        let split = |batch_takes| Grid {
-            len: EXAMPLES,
+        let split = |len, batch_takes| Grid {
+            len,
             time: self.time.clone(),
             batch_takes,
         };
         Ok(Splits::new(
-            split(self.batch_takes),
-            split(Duration::ZERO),
-            split(Duration::ZERO),
+            split(EXAMPLES, self.batch_takes),
+            split(EXAMPLES, Duration::ZERO),
+            split(self.test_points, Duration::ZERO),
         ))
     }
 
@@ -320,7 +322,7 @@ static TURN: Mutex<()> = Mutex::new(());
 /// Races the trial in `dir`, in this process.
 pub fn race(
     workload: &FakeWorkload,
-    submission: &Probe,
+    submission: &dyn Submission,
     record: TrialRecord,
     dir: &Path,
 ) -> TrialRecord {

@@ -8,7 +8,7 @@ use burn::backend::Backend;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn_autodiff::checkpoint::base::Checkpointer;
 use burn_autodiff::grads::Gradients;
-use burn_autodiff::ops::{Backward, Ops, unary};
+use burn_autodiff::ops::{Backward, Ops};
 
 /// Registers the gradients of those inputs that have one.
 macro_rules! register {
@@ -21,24 +21,111 @@ macro_rules! register {
     };
 }
 
-#[derive(Debug)]
-pub(super) struct Elementwise;
+/// A step whose gradients, one for each input, come from what was kept and from the output's gradient.
+macro_rules! step {
+    ($name:ident, $inputs:literal, $ops:ident, $kept:ty, |$state:pat_param, $gradient:ident| $of:expr) => {
+        #[derive(Debug)]
+        pub(super) struct $name;
 
-impl<B: Backend + Backwards> Backward<B, 1> for Elementwise {
-    type State = (FloatTensor<B>, Function);
+        impl<B: Backend + $ops> Backward<B, $inputs> for $name {
+            type State = $kept;
 
-    fn backward(
-        self,
-        ops: Ops<Self::State, 1>,
-        grads: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
-        let (kept, function) = ops.state;
-        unary::<B, _>(ops.parents, ops.node, grads, |gradient| {
-            B::function_backward(gradient, kept, function)
-        });
-    }
+            fn backward(
+                self,
+                ops: Ops<Self::State, $inputs>,
+                grads: &mut Gradients,
+                _checkpointer: &mut Checkpointer,
+            ) {
+                let $state = ops.state;
+                let $gradient = grads.consume::<B>(&ops.node);
+                register!(B, ops.parents, $of, grads);
+            }
+        }
+    };
 }
+
+step!(
+    Elementwise,
+    1,
+    Backwards,
+    (FloatTensor<B>, Function),
+    |(kept, function), gradient| [B::function_backward(gradient, kept, function)]
+);
+
+step!(
+    Gather,
+    1,
+    Forward,
+    (IntTensor<B>, usize),
+    |(index, rows), gradient| [B::sum_rows(gradient, index, rows)]
+);
+
+step!(SumBy, 1, Forward, IntTensor<B>, |index, gradient| [
+    B::gather_rows(gradient, index)
+]);
+
+step!(Softmax, 1, Backwards, FloatTensor<B>, |output, gradient| [
+    B::softmax_backward(gradient, output)
+]);
+
+step!(
+    Entropy,
+    1,
+    Backwards,
+    (FloatTensor<B>, IntTensor<B>, f64),
+    |(logits, labels, smoothing), gradient| [B::entropy_backward(
+        gradient, logits, labels, smoothing
+    )]
+);
+
+// What is kept is the gradient of the scores.
+step!(
+    Alignment,
+    1,
+    Backwards,
+    FloatTensor<B>,
+    |of_scores, gradient| [B::scale_examples(of_scores, gradient)]
+);
+
+step!(
+    Normalize,
+    3,
+    Backwards,
+    (FloatTensor<B>, FloatTensor<B>, Norm, f64),
+    |(x, scale, norm, epsilon), gradient| B::norm_backward(gradient, x, scale, norm, epsilon)
+);
+
+step!(
+    Standardize,
+    3,
+    Backwards,
+    ([FloatTensor<B>; 3], f64),
+    |(inputs, epsilon), gradient| B::normalize_backward(gradient, inputs, epsilon)
+);
+
+step!(
+    Attention,
+    3,
+    Backwards,
+    ([FloatTensor<B>; 4], Heads),
+    |(inputs, heads), gradient| B::attention_backward(gradient, inputs, heads)
+);
+
+step!(
+    Recurrence,
+    2,
+    Backwards,
+    (FloatTensor<B>, [FloatTensor<B>; 3]),
+    |(weights, all), gradient| B::recur_backward(gradient, weights, all)
+);
+
+step!(
+    Depthwise,
+    2,
+    Backwards,
+    ([FloatTensor<B>; 2], usize),
+    |(inputs, padding), gradient| B::convolve_channels_backward(gradient, inputs, padding)
+);
 
 #[derive(Debug)]
 pub(super) struct Linear;
@@ -71,137 +158,6 @@ impl<B: Backend + Backwards> Backward<B, 3> for Linear {
 }
 
 #[derive(Debug)]
-pub(super) struct Gather;
-
-impl<B: Backend + Forward> Backward<B, 1> for Gather {
-    type State = (IntTensor<B>, usize);
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 1>,
-        grads: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
-        let (index, rows) = ops.state;
-        unary::<B, _>(ops.parents, ops.node, grads, |gradient| {
-            B::sum_rows(gradient, index, rows)
-        });
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct SumBy;
-
-impl<B: Backend + Forward> Backward<B, 1> for SumBy {
-    type State = IntTensor<B>;
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 1>,
-        grads: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
-        unary::<B, _>(ops.parents, ops.node, grads, |gradient| {
-            B::gather_rows(gradient, ops.state)
-        });
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct Softmax;
-
-impl<B: Backend + Backwards> Backward<B, 1> for Softmax {
-    type State = FloatTensor<B>;
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 1>,
-        grads: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
-        unary::<B, _>(ops.parents, ops.node, grads, |gradient| {
-            B::softmax_backward(gradient, ops.state)
-        });
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct Normalize;
-
-impl<B: Backend + Backwards> Backward<B, 3> for Normalize {
-    type State = (FloatTensor<B>, FloatTensor<B>, Norm, f64);
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 3>,
-        grads: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
-        let (x, scale, norm, epsilon) = ops.state;
-        let gradient = grads.consume::<B>(&ops.node);
-        let of = B::norm_backward(gradient, x, scale, norm, epsilon);
-        register!(B, ops.parents, of, grads);
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct Standardize;
-
-impl<B: Backend + Backwards> Backward<B, 3> for Standardize {
-    type State = ([FloatTensor<B>; 3], f64);
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 3>,
-        grads: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
-        let (inputs, epsilon) = ops.state;
-        let gradient = grads.consume::<B>(&ops.node);
-        let of = B::normalize_backward(gradient, inputs, epsilon);
-        register!(B, ops.parents, of, grads);
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct Attention;
-
-impl<B: Backend + Backwards> Backward<B, 3> for Attention {
-    type State = ([FloatTensor<B>; 4], Heads);
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 3>,
-        grads: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
-        let (inputs, heads) = ops.state;
-        let gradient = grads.consume::<B>(&ops.node);
-        let of = B::attention_backward(gradient, inputs, heads);
-        register!(B, ops.parents, of, grads);
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct Entropy;
-
-impl<B: Backend + Backwards> Backward<B, 1> for Entropy {
-    type State = (FloatTensor<B>, IntTensor<B>, f64);
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 1>,
-        grads: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
-        let (logits, labels, smoothing) = ops.state;
-        unary::<B, _>(ops.parents, ops.node, grads, |gradient| {
-            B::entropy_backward(gradient, logits, labels, smoothing)
-        });
-    }
-}
-
-#[derive(Debug)]
 pub(super) struct Convolution;
 
 impl<B: Backend + Backwards> Backward<B, 3> for Convolution {
@@ -223,62 +179,5 @@ impl<B: Backend + Backwards> Backward<B, 3> for Convolution {
             grads.register::<B>(node.id, gradient);
         }
         register!(B, [weight, bias], rest, grads);
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct Recurrence;
-
-impl<B: Backend + Backwards> Backward<B, 2> for Recurrence {
-    type State = (FloatTensor<B>, [FloatTensor<B>; 3]);
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 2>,
-        grads: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
-        let (weights, all) = ops.state;
-        let gradient = grads.consume::<B>(&ops.node);
-        let of = B::recur_backward(gradient, weights, all);
-        register!(B, ops.parents, of, grads);
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct Alignment;
-
-impl<B: Backend + Backwards> Backward<B, 1> for Alignment {
-    /// The gradient of the scores.
-    type State = FloatTensor<B>;
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 1>,
-        grads: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
-        unary::<B, _>(ops.parents, ops.node, grads, |gradient| {
-            B::scale_examples(ops.state, gradient)
-        });
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct Depthwise;
-
-impl<B: Backend + Backwards> Backward<B, 2> for Depthwise {
-    type State = ([FloatTensor<B>; 2], usize);
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 2>,
-        grads: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
-        let (inputs, padding) = ops.state;
-        let gradient = grads.consume::<B>(&ops.node);
-        let of = B::convolve_channels_backward(gradient, inputs, padding);
-        register!(B, ops.parents, of, grads);
     }
 }

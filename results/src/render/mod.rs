@@ -50,7 +50,7 @@ impl Section {
 
     /// The section as Markdown.
     pub(crate) fn markdown(&self) -> String {
-        let escape = |s: &str| plain(&s.replace('\\', "\\\\").replace('|', "\\|"));
+        let escape = |s: &str| plain(s).replace('\\', "\\\\").replace('|', "\\|");
         let line = |cells: &[String]| {
             let cells: Vec<String> = cells.iter().map(|c| escape(c)).collect();
             format!("| {} |\n", cells.join(" | "))

@@ -9,6 +9,8 @@ mod tests;
 
 pub use order::Order;
 
+use super::clock::off_clock;
+use super::pool;
 use super::time::TimeSource;
 use crate::contract::{Batch, Dataset, Queue, SubmissionError};
 use burn::tensor::Device;
@@ -45,6 +47,10 @@ pub struct InputQueue {
     device: Device,
     time: Arc<dyn TimeSource>,
     waited: Duration,
+    /// Time until the pool had done what the submission left to it, which belongs to the submission.
+    drained: Duration,
+    /// Processor time that threads of the submission used during waits.
+    background: Duration,
 }
 
 impl InputQueue {
@@ -80,6 +86,8 @@ impl InputQueue {
             device,
             time,
             waited: Duration::ZERO,
+            drained: Duration::ZERO,
+            background: Duration::ZERO,
         };
         // A thread that died is reported by the first `next`, which has an error to return.
         let _ = queue.ask_ahead();
@@ -94,6 +102,11 @@ impl InputQueue {
     /// Time spent waiting since this was last asked.
     pub fn take_waited(&mut self) -> Duration {
         std::mem::take(&mut self.waited)
+    }
+
+    /// Processor time that threads of the submission used during waits since this was last asked.
+    pub fn take_background(&mut self) -> Duration {
+        std::mem::take(&mut self.background)
     }
 
     fn ask_ahead(&mut self) -> Result<(), Died> {
@@ -119,11 +132,24 @@ impl InputQueue {
             if let Some(at) = found {
                 return Ok(self.early.swap_remove(at));
             }
-            let prepared = self.workers.take()?;
+            let prepared = match self.workers.ready()? {
+                Some(prepared) => prepared,
+                None => self.wait()?,
+            };
             if prepared.generation == self.generation {
                 self.early.push(prepared);
             }
         }
+    }
+
+    /// Waits for a batch while the clock stands.
+    fn wait(&mut self) -> Result<Prepared, Died> {
+        let start = self.time.now();
+        pool::drain();
+        self.drained += self.time.now().saturating_sub(start);
+        let (prepared, _, work) = off_clock(&*self.time, || self.workers.wait());
+        self.background += work;
+        prepared
     }
 
     fn take(&mut self) -> Result<Prepared, Died> {
@@ -150,7 +176,8 @@ impl Queue for InputQueue {
         })?;
         let batch = batch.map_err(SubmissionError::Queue)?;
         let batch = Batch::from_host(batch, ids, &self.device);
-        self.waited += self.time.now().saturating_sub(start);
+        let took = self.time.now().saturating_sub(start);
+        self.waited += took.saturating_sub(std::mem::take(&mut self.drained));
         Ok(batch)
     }
 

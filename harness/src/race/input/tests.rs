@@ -127,18 +127,28 @@ fn draws_belong_to_places_in_the_stream_and_damage_is_an_error() {
     assert!(error.contains("seven.jpeg"), "{error}");
 }
 
-/// A clock whose every reading opens the gate for one more batch, so that the first batch is
-/// made while the queue is already waited on.
+/// A clock that shows when the queue waits, since foreign threads are looked at then: the first look lets one
+/// batch be made. Foreign threads work for a second from look to look.
 struct Gated {
     time: FakeTime,
     gate: Sender<()>,
+    looks: AtomicUsize,
+    readings: AtomicUsize,
 }
 
 impl TimeSource for Gated {
     fn now(&self) -> Duration {
         let now = self.time.now();
-        let _ = self.gate.send(());
+        self.readings.fetch_add(1, Ordering::SeqCst);
         now
+    }
+
+    fn foreign_cpu(&self) -> Option<Duration> {
+        let looks = self.looks.fetch_add(1, Ordering::SeqCst);
+        if looks == 0 {
+            self.gate.send(()).unwrap();
+        }
+        Some(Duration::from_secs(looks as u64))
     }
 }
 
@@ -161,22 +171,49 @@ impl Dataset for Slow {
     }
 }
 
-#[test]
-fn waiting_for_a_batch_is_recorded_as_waiting() {
+fn gated() -> (Arc<Gated>, InputQueue) {
     let (open, gate) = unbounded();
     let clock = Arc::new(Gated {
         time: FakeTime::default(),
         gate: open,
+        looks: AtomicUsize::new(0),
+        readings: AtomicUsize::new(0),
     });
     let data = Arc::new(Slow {
         clock: clock.clone().into(),
         gate,
     });
-    let mut queue = over(data, 1, clock.clone(), 0, 2);
+    (clock.clone(), over(data, 1, clock, 0, 2))
+}
+
+#[test]
+fn waiting_for_a_batch_is_recorded_as_waiting() {
+    let (_, mut queue) = gated();
     assert_eq!(queue.take_waited(), Duration::ZERO);
     queue.next().unwrap();
     assert_eq!(queue.take_waited(), Duration::from_secs(3));
     assert_eq!(queue.take_waited(), Duration::ZERO);
+    assert_eq!(queue.take_background(), Duration::from_secs(1));
+    assert_eq!(queue.take_background(), Duration::ZERO);
+}
+
+/// What the submission left to the pool is done before the wait begins, and no part of it.
+#[test]
+fn a_wait_begins_when_the_pool_is_done() {
+    let (clock, mut queue) = gated();
+    for _ in 0..20 {
+        let clock = clock.clone();
+        rayon::spawn(move || {
+            // The second reading is the queue's that finds nothing ready.
+            while clock.readings.load(Ordering::SeqCst) < 2 {
+                std::thread::yield_now();
+            }
+            clock.time.advance(Duration::from_secs(100));
+        });
+    }
+    queue.next().unwrap();
+    assert_eq!(clock.time.now(), Duration::from_secs(2003));
+    assert_eq!(queue.take_waited(), Duration::from_secs(3));
 }
 
 /// Numbers that take up to two milliseconds, so that batches become ready out of turn.

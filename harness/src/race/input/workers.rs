@@ -120,21 +120,25 @@ impl Workers {
         self.generation.store(generation, Ordering::Relaxed);
     }
 
-    /// The next batch that is ready, in whatever order they become so. Where none is, wakes the
-    /// sleeping threads and waits.
-    pub(super) fn take(&mut self) -> Result<Prepared, Died> {
-        if self.dead {
-            return Err(Died);
-        }
+    /// The next batch that is ready, in whatever order they become so. Where none is, wakes the sleeping
+    /// threads.
+    pub(super) fn ready(&mut self) -> Result<Option<Prepared>, Died> {
         let handed = match self.prepared.try_recv() {
             Ok(handed) => handed,
             Err(TryRecvError::Empty) => {
                 // Full where all have been called already.
                 while self.help.try_send(()).is_ok() {}
-                self.prepared.recv().unwrap_or(Err(Died))
+                return Ok(None);
             }
             Err(TryRecvError::Disconnected) => Err(Died),
         };
+        self.dead = handed.is_err();
+        handed.map(Some)
+    }
+
+    /// The same, when there is one.
+    pub(super) fn wait(&mut self) -> Result<Prepared, Died> {
+        let handed = self.prepared.recv().unwrap_or(Err(Died));
         self.dead = handed.is_err();
         handed
     }

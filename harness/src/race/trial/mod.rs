@@ -10,6 +10,7 @@ use super::event::Event;
 use super::fingerprint::hex;
 use super::histogram::Histogram;
 use super::input::InputQueue;
+use super::pool;
 use super::time::TimeSource;
 use crate::contract::{
     Algorithm, Dataset, ModelError, Queue, Splits, State, StepContext, Submission, SubmissionError,
@@ -220,6 +221,7 @@ impl<'a> Trial<'a> {
         let stop = time.now();
         check_seal(&race.trainee)?;
         let waited = race.queue.take_waited();
+        self.clock.charge(race.queue.take_background());
         let warm_up = step < WARM_UP_STEPS;
         let own = self
             .clock
@@ -401,7 +403,7 @@ fn check_seal(trainee: &Trainee) -> Result<(), Stop> {
 /// submission is left for the time after the clock stops.
 fn fence(device: &Device) -> Result<(), Stop> {
     sync(device)?;
-    rayon::broadcast(|_| ());
+    pool::drain();
     Ok(())
 }
 
