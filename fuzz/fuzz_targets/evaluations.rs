@@ -1,5 +1,12 @@
 #![no_main]
 
+mod sound;
+
+use std::sync::LazyLock;
+use velodrome_fuzz::{Target, named};
+
+static TARGET: LazyLock<&Target> = LazyLock::new(|| sound::read(named("evaluations")));
+
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    velodrome_fuzz::named("evaluations").check(bytes);
+    TARGET.check(bytes);
 });
