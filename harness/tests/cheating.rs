@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::*;
@@ -95,6 +95,30 @@ fn no_work_is_left_to_the_pool_when_the_clock_stands() {
     assert_eq!(record.status, Status::Missed, "{:?}", record.reason);
     // Of both splits, eleven times.
     assert_eq!(*seen.lock().unwrap(), [0; 22]);
+}
+
+/// Jobs that come from a thread outside while the pool is waited for must not hold up the trial for ever.
+#[test]
+fn a_thread_that_feeds_the_pool_hangs_nothing() {
+    let over = Arc::new(AtomicBool::new(false));
+    let seen = over.clone();
+    let feeder = std::thread::spawn(move || {
+        while !seen.load(SeqCst) {
+            rayon::spawn(|| {});
+            std::thread::sleep(Duration::from_micros(5));
+        }
+    });
+    let time = Arc::new(FakeTime::default());
+    let workload = FakeWorkload::new(&time);
+    DURING_EVALUATION.set(None);
+    for _ in 0..20 {
+        let dir = tempfile::tempdir().unwrap();
+        let record = planned(&workload);
+        let record = race(&workload, &Probe::new(&time), record, dir.path());
+        assert_eq!(record.status, Status::Missed, "{:?}", record.reason);
+    }
+    over.store(true, SeqCst);
+    feeder.join().unwrap();
 }
 
 /// Gradient descent that writes down all that it is told.

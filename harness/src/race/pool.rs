@@ -1,7 +1,7 @@
 //! The pool of threads that computes, which the submission shares with the harness.
 
 use rayon::Yield;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, PoisonError};
 
 /// Waits until the pool has nothing left to do: what was queued from outside or inside, and what that queues in
@@ -13,22 +13,24 @@ pub(crate) fn drain() {
     let idle: Vec<_> = (0..rayon::current_num_threads())
         .map(|_| AtomicUsize::new(usize::MAX))
         .collect();
-    let done = AtomicUsize::new(0);
-    rayon::broadcast(|thread| help(&done, &idle, thread.index()));
+    let (done, over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    rayon::broadcast(|thread| help(&done, &idle, &over, thread.index()));
 }
 
 /// Does what is left, until every thread has looked for work and found none since the last job was done. A job
-/// comes from another one or from before, so that none can be left then.
-fn help(done: &AtomicUsize, idle: &[AtomicUsize], me: usize) {
-    loop {
+/// comes from another one or from before, so that none can be left then. The first to see this says so to the
+/// others: a job that another thread of the process queues meanwhile must not have them look for ever.
+fn help(done: &AtomicUsize, idle: &[AtomicUsize], over: &AtomicBool, me: usize) {
+    while !over.load(SeqCst) {
         let before = done.load(SeqCst);
         if rayon::yield_now() == Some(Yield::Executed) {
             done.fetch_add(1, SeqCst);
             continue;
         }
         idle[me].store(before, SeqCst);
-        if idle.iter().all(|found| found.load(SeqCst) == before) && done.load(SeqCst) == before {
-            return;
+        let rests = |found: &AtomicUsize| found.load(SeqCst) == before;
+        if idle.iter().all(rests) && done.load(SeqCst) == before {
+            over.store(true, SeqCst);
         }
         std::thread::yield_now();
     }
